@@ -1,0 +1,72 @@
+# Works with GNU make 3.81, which macOS ships.
+VENV   := .venv
+READY  := $(VENV)/.ready
+BIN    := $(VENV)/bin
+LABKIT := $(BIN)/labkit
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test doctor engine images up down status record bench clean
+
+help: ## show this list
+	@echo 'make lab     run the course here         make test    run every test this machine can'
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+lab: $(READY) ## the environment, then JupyterLab on the first notebook
+	@$(LABKIT) lab
+
+test: $(READY) ## every test this machine can run; says in one line what it could not, and why
+	@$(BIN)/python -m pytest --verbose --again --durations=15 \
+	  --nbval-lax --nbval-sanitize-with tests/sanitize.cfg notebooks tests
+
+doctor: $(READY) ## what this machine can do, with a remedy for each line that is not good
+	@$(LABKIT) doctor
+
+engine: $(READY) ## a Docker engine, on Debian as root; elsewhere what to do instead
+	@$(LABKIT) engine install
+
+images: $(READY) ## fetch or build all that a cluster needs
+	@$(LABKIT) images
+
+up: $(READY) ## a cluster, Istio on it, Bookinfo in it
+	@$(LABKIT) up
+
+down: $(READY) ## delete the course's cluster
+	@$(LABKIT) down
+
+status: $(READY) ## what stands, from the cluster to the page
+	@$(LABKIT) status
+
+record: $(READY) ## run the notebooks on the live mesh and store their outputs
+	@$(LABKIT) record
+
+bench: $(READY) ## time `labkit up` against the documented path
+	@$(LABKIT) bench
+
+clean: ## remove the environment and what the tests left; a cluster stays (make down)
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# The environment: the locked versions, then the course itself in place. Brought up to date when they change.
+$(READY): requirements.lock pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3; do \
+	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making the environment in $(VENV) with $$($$python --version): a minute or two."; \
+	    exec $$python -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo 'No Python 3.11 or newer with its venv module was found.'; \
+	echo '  Debian, Ubuntu: apt install python3 python3-venv    macOS: brew install python@3.13'; \
+	echo '  Or name one: make PYTHON=/path/to/python3 lab       With conda: environment.yml'; \
+	exit 1
+
+# The same versions for conda. pip installs nothing in place beside hashes, so there the versions stand without them.
+environment.yml: requirements.lock
+	@{ printf '%s\n' '# Made from requirements.lock: make environment.yml' 'name: istio-lab' \
+	    'channels: [conda-forge]' 'dependencies:' '  - python=3.13' '  - pip' '  - pip:'; \
+	  sed -n 's/^\([A-Za-z0-9].*==[^\\]*[^\\ ]\) *\\*$$/      - "\1"/p' requirements.lock; \
+	  echo '      - -e .'; } > $@

@@ -1,0 +1,35 @@
+"""The Istio lab course's helper package: the dozen names that notebooks use, and nothing else.
+
+Everything is imported when it is first used, so that `import labkit` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labkit import mesh, show
+    from labkit.cluster import release
+    from labkit.notebook import check, doctor, goto, hint, solution, solve, stage, up, what_changed
+
+__all__ = [
+    "check", "doctor", "goto", "hint", "mesh", "release", "show", "solution", "solve", "stage", "up", "what_changed",
+]  # fmt: skip
+
+_MODULES = {"mesh": "labkit.mesh", "release": "labkit.cluster.release", "show": "labkit.show"}
+
+
+def load_ipython_extension(ipython) -> None:
+    """`%load_ext labkit`: the magics %kubectl, %istioctl and %%shell."""
+    from labkit import magics
+
+    magics.load_ipython_extension(ipython)
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name in __all__:
+        return getattr(import_module("labkit.notebook"), name)
+    raise AttributeError(f"module 'labkit' has no attribute {name!r}")
