@@ -1,0 +1,1 @@
+"""Make a cluster exist: doctor, engine, sources, images, kind."""

@@ -1,0 +1,197 @@
+"""What this machine can do: every finding with its remedy, in under five seconds whatever hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from labkit import venue
+from labkit.cluster import engine, kind, sources
+from labkit.cluster.downloads import ARCHITECTURES, SYSTEMS
+from labkit.cluster.together import together
+from labkit.errors import LabError
+from labkit.settings import GATEWAY_HOST, ISTIO, KIND, KUBERNETES, settings
+
+GIB = 1 << 30
+PATIENCE = 4.0  # seconds for the slowest probe
+INOTIFY = {"max_user_watches": 524288, "max_user_instances": 512}  # https://kind.sigs.k8s.io/docs/user/known-issues/
+
+Status = Literal["good", "warning", "bad"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's table. `remedy` is empty where there is nothing to do."""
+
+    subject: str
+    value: str
+    status: Status
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """What was found, in the order of the table. Never raises: what cannot be found out is a finding too."""
+    probes: dict[str, Callable[[], list[Finding]]] = {
+        "container engine": _engine,
+        "gateway port": _port,
+        "inotify": _inotify,
+        "architecture": _platform,
+        "image source": _source,
+        "tools": _tools,
+    }
+    seen = together({subject: partial(_without_raising, subject, probe) for subject, probe in probes.items()}, PATIENCE)
+    return [finding for subject in probes for finding in seen.get(subject, [_silent(subject)])]
+
+
+def can_run_live(findings: Sequence[Finding]) -> bool:
+    """Whether a live mesh can be brought up here: nothing is bad."""
+    return not any(finding.status == "bad" for finding in findings)
+
+
+TOOLS = {"kind": KIND, "kubectl": KUBERNETES, "istioctl": ISTIO}
+
+
+def _without_raising(subject: str, probe: Callable[[], list[Finding]]) -> list[Finding]:
+    try:
+        return probe()
+    except LabError as error:
+        return [Finding(subject, error.why, "bad", error.fix)]
+
+
+def _silent(subject: str) -> Finding:
+    """Only the engine is slow to answer where it is stuck, and what asks it with it."""
+    status: Status = "bad" if subject == "container engine" else "warning"
+    return Finding(
+        subject, f"no answer within {PATIENCE:.0f} s", status, "restart the container engine, then look again"
+    )
+
+
+# -- probes -------------------------------------------------------------------------------------
+
+
+def _engine() -> list[Finding]:
+    found = engine.state()
+    if not found.usable:
+        return [Finding("container engine", found.why, "bad", found.fix)]
+    return [
+        Finding("container engine", f"{found.name} {found.version}", "good"),
+        _cpus(found.cpus),
+        _memory(found.memory),
+        _disk(_free(found.data_folder)),
+        _cgroups(found.cgroup_version),
+    ]
+
+
+def _free(folder: str) -> int | None:
+    """Bytes free where the engine keeps its data; None where that is inside a virtual machine."""
+    if settings().system != "linux":
+        return None
+    answer = venue.run(["df", "-Pk", folder], check=False, timeout=PATIENCE)
+    return None if answer.returncode else int(answer.stdout.splitlines()[-1].split()[3]) * 1024
+
+
+def _port() -> list[Finding]:
+    port = settings().port
+    address = f"{GATEWAY_HOST}:{port}"
+    if venue.port_is_free(GATEWAY_HOST, port):
+        return [Finding("gateway port", f"{address} is free", "good")]
+    if _is_ours(port):
+        return [Finding("gateway port", f"{address} leads to the course's cluster", "good")]
+    remedy = "nothing to do: the course takes the next free port; LABKIT_PORT names another"
+    return [Finding("gateway port", f"{address} is taken by another program", "warning", remedy)]
+
+
+def _is_ours(port: int) -> bool:
+    try:
+        node = kind.node()
+    except LabError:
+        return False
+    return node is not None and node.ours and node.running and node.port == port
+
+
+def _inotify() -> list[Finding]:
+    """The limits of the kernel that a node shares with this machine; elsewhere the engine's own machine sets them."""
+    files = [f"/proc/sys/fs/inotify/{name}" for name in INOTIFY]
+    if settings().system != "linux" or (answer := venue.run(["cat", *files], check=False)).returncode:
+        return []
+    return [_inotify_limits(dict(zip(INOTIFY, map(int, answer.stdout.split()), strict=True)))]
+
+
+def _platform() -> list[Finding]:
+    return [_published_for(settings().system, settings().architecture)]
+
+
+def _source() -> list[Finding]:
+    source = sources.choose()
+    if settings().source and (why := source.reachable()):  # who names a source is taken at their word, not here
+        return [
+            Finding("image source", f"{source.name}: {why}", "bad", "unset LABKIT_SOURCE: the course picks another")
+        ]
+    return [Finding("image source", source.name, "good")]
+
+
+def _tools() -> list[Finding]:
+    return [_tool(program, version) for program, version in TOOLS.items()]
+
+
+def _tool(program: str, version: str) -> Finding:
+    where = "in the course's folder" if (settings().bin / program).exists() else "fetched when it is needed"
+    return Finding(program, f"{version}, {where}", "good")
+
+
+# -- judgements ---------------------------------------------------------------------------------
+
+
+def _cpus(count: int) -> Finding:
+    if count >= 2:
+        return Finding("CPU", f"{count} cores for the engine", "good")
+    return Finding(
+        "CPU", f"{count} core for the engine", "warning", "give the engine two cores; one takes twice as long"
+    )
+
+
+def _memory(size: int) -> Finding:
+    """In bytes. Istio's demo profile and Bookinfo run in 1.6 GiB; the labs' tools come on top."""
+    remedy = "give the container engine 4 GiB (Docker Desktop: Settings, Resources)"
+    return _graded("memory", f"{size / GIB:.1f} GiB for the engine", size / GIB, bad=2.5, good=4, remedy=remedy)
+
+
+def _disk(free: int | None) -> Finding:
+    if free is None:
+        return Finding("disk", "inside the engine's own machine", "good")
+    value = f"{free / GIB:.0f} GiB free where the engine keeps its data"
+    return _graded(
+        "disk", value, free / GIB, bad=5, good=10, remedy="`docker system df` shows what fills it; free 10 GiB"
+    )
+
+
+def _graded(subject: str, value: str, measure: float, *, bad: float, good: float, remedy: str) -> Finding:
+    """Below `bad` nothing works; from `good` on there is nothing to do."""
+    if measure >= good:
+        return Finding(subject, value, "good")
+    return Finding(subject, value, "bad" if measure < bad else "warning", remedy)
+
+
+def _cgroups(version: int) -> Finding:
+    if version >= 2:
+        return Finding("cgroup version", str(version), "good")
+    remedy = "nothing to do: the course sets failCgroupV1; newer Kubernetes wants a kernel that starts with cgroup v2"
+    return Finding("cgroup version", str(version), "warning", remedy)
+
+
+def _inotify_limits(limits: Mapping[str, int]) -> Finding:
+    value = ", ".join(f"{name} {limit}" for name, limit in limits.items())
+    low = " ".join(f"fs.inotify.{name}={wanted}" for name, wanted in INOTIFY.items() if limits[name] < wanted)
+    if not low:
+        return Finding("inotify", value, "good")
+    return Finding("inotify", value, "warning", f"`sudo sysctl {low}`, should pods fail with too many open files")
+
+
+def _published_for(system: str, architecture: str) -> Finding:
+    value = f"{system}/{architecture}"
+    if system in SYSTEMS and architecture in ARCHITECTURES:
+        return Finding("architecture", value, "good")
+    remedy = f"use {' or '.join(SYSTEMS)} on {' or '.join(ARCHITECTURES)}; on Windows, WSL 2 is one"
+    return Finding("architecture", value, "bad", remedy)

@@ -1,0 +1,209 @@
+"""The course's own kind cluster: made once, found again, and never confused with anybody else's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from labkit import venue
+from labkit.cluster import engine
+from labkit.cluster.source import Source
+from labkit.errors import LabError
+from labkit.progress import Progress
+from labkit.settings import GATEWAY_HOST, GATEWAY_NODE_PORT, Settings, settings
+
+PORTS_TRIED = 20
+MARK = "/etc/istio-lab"  # an empty folder of the course's, mounted into its node: the proof that a cluster is ours
+
+
+@dataclass(frozen=True)
+class Node:
+    """The container that a cluster of the course's name runs in."""
+
+    name: str
+    container: str
+    running: bool
+    ours: bool
+    port: int | None
+
+
+def node() -> Node | None:
+    """The node as the engine has it now, None if there is none. Raises LabError where no engine answers."""
+    name = f"{settings().cluster}-control-plane"
+    answer = venue.run(["docker", "container", "inspect", name], check=False)
+    if answer.returncode:
+        engine.require()
+        return None
+    [found] = json.loads(answer.stdout)
+    bindings = (found["HostConfig"].get("PortBindings") or {}).get(f"{GATEWAY_NODE_PORT}/tcp") or [{}]
+    return Node(
+        name=name,
+        container=found["Id"],
+        running=found["State"]["Running"],
+        # Docker Desktop puts a prefix of its own before the host's path
+        ours=any(m["Destination"] == MARK and m["Source"].endswith(str(_mark(settings()))) for m in found["Mounts"]),
+        port=int(bindings[0]["HostPort"]) if bindings[0].get("HostPort") else None,
+    )
+
+
+def is_up() -> bool:
+    """Whether the course's cluster is whole, runs and answers. Raises LabError where no engine answers."""
+    existing = node()
+    return bool(existing and existing.ours and existing.running and _was_finished(existing)) and _readyz() == "ok"
+
+
+def up(source: Source, progress: Progress) -> None:
+    """Bring the cluster up, from whatever state it is in; its kubeconfig is the course's own.
+
+    Raises LabError: no engine, no port, a cluster of this name that is not the course's, kind's own failure.
+    """
+    engine.require()
+    kind, _ = source.tool("kind", progress), source.tool("kubectl", progress)
+    existing = node()
+    if existing and not existing.ours:
+        raise _not_ours(existing)
+    if existing and _was_finished(existing):
+        _wake(existing, progress)
+    else:
+        if existing:
+            _delete(existing, progress, "half-made: removed")
+        _create(str(kind), source.node_image(progress), progress)
+    _wait_until_ready(progress)
+
+
+def down(progress: Progress) -> bool:
+    """Delete the cluster and what was written down about it; False if there was none."""
+    existing = node()
+    if existing and not existing.ours:
+        raise _not_ours(existing)
+    if existing:
+        _delete(existing, progress, "deleted")
+    for path in (settings().kubeconfig, settings().cluster_record):
+        path.unlink(missing_ok=True)
+    return existing is not None
+
+
+def free_port() -> int:
+    """The gateway's port: the wanted one, or the next that is free. Raises LabError."""
+    wanted = settings().port
+    for port in range(wanted, wanted + PORTS_TRIED):
+        if venue.port_is_free(GATEWAY_HOST, port):
+            return port
+    raise LabError(
+        f"No port is free for the gateway between {wanted} and {wanted + PORTS_TRIED - 1}.",
+        "other programs listen on all of them",
+        "set LABKIT_PORT to a port that is free, then run it again",
+    )
+
+
+def configuration(s: Settings, port: int, cgroup_version: int) -> str:
+    """The kind configuration (https://kind.sigs.k8s.io/docs/user/configuration/), as YAML."""
+    document = {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "name": s.cluster,
+        "nodes": [
+            {
+                "role": "control-plane",
+                "extraPortMappings": [
+                    {"containerPort": GATEWAY_NODE_PORT, "hostPort": port, "listenAddress": GATEWAY_HOST}
+                ],
+                "extraMounts": [{"hostPath": str(_mark(s)), "containerPath": MARK, "readOnly": True}],
+            }
+        ],
+    }
+    if cgroup_version == 1:
+        # from Kubernetes 1.35 on, the kubelet refuses cgroup v1 unless it is told not to
+        kubelet = {"kind": "KubeletConfiguration", "failCgroupV1": False}
+        document["kubeadmConfigPatches"] = [yaml.safe_dump(kubelet)]
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _mark(s: Settings) -> Path:
+    return s.home / "owner"
+
+
+def _was_finished(existing: Node) -> bool:
+    s = settings()
+    if not (s.cluster_record.exists() and s.kubeconfig.exists()):
+        return False
+    return json.loads(s.cluster_record.read_text())["container"] == existing.container
+
+
+def _wake(existing: Node, progress: Progress) -> None:
+    if existing.running:
+        return
+    with progress.stage("start the node"):
+        venue.run(["docker", "start", existing.name])
+
+
+def _create(kind: str, image: str, progress: Progress) -> None:
+    s = settings()
+    _mark(s).mkdir(parents=True, exist_ok=True)
+    s.kubeconfig.unlink(missing_ok=True)
+    port = free_port()
+    config = configuration(s, port, engine.state().cgroup_version)
+    with progress.stage("create the cluster") as note:
+        if port != s.port:
+            note(f"port {s.port} is taken: the gateway will be at {GATEWAY_HOST}:{port}")
+        command = [kind, "create", "cluster", "--image", image, "--kubeconfig", s.kubeconfig, "--config", "-"]
+        completed = venue.run(command, stdin=config, on_line=lambda line: note(_step(line)), check=False)
+        if completed.returncode:
+            raise _creation_failed(completed)
+        note(f"gateway at {GATEWAY_HOST}:{port}")
+    s.kubeconfig.chmod(0o600)
+    made = node()
+    s.cluster_record.write_text(
+        json.dumps({"container": made.container, "gateway": f"http://{GATEWAY_HOST}:{made.port}"})
+    )
+
+
+def _delete(existing: Node, progress: Progress, outcome: str) -> None:
+    with progress.stage("delete the cluster") as note:
+        venue.run(["docker", "rm", "--force", "--volumes", existing.container])
+        note(outcome)
+
+
+def _wait_until_ready(progress: Progress) -> None:
+    with progress.stage("API server") as note:
+        venue.wait(
+            "An API server that is ready",
+            observe=_readyz,
+            done=lambda seen: seen == "ok",
+            timeout=120,
+            report=note,
+        )
+
+
+def _readyz() -> str:
+    try:
+        return venue.kubernetes("GET", "/readyz")
+    except venue.KubernetesError as error:
+        return f"not ready: {error.why.splitlines()[0]}"
+
+
+def _step(line: str) -> str:
+    return line.strip(" •✓✗.").strip()
+
+
+def _not_ours(existing: Node) -> LabError:
+    return LabError(
+        f"There is a kind cluster `{settings().cluster}` already, and it is not this course's.",
+        f"its node {existing.name} was not made by this course from {settings().home}",
+        "set LABKIT_CLUSTER to another name, and leave that cluster alone",
+    )
+
+
+def _creation_failed(completed: venue.Completed) -> LabError:
+    output = completed.stderr + completed.stdout
+    causes = {
+        "port is already allocated": "another program took the gateway's port meanwhile; run it again",
+        "address already in use": "another program took the gateway's port meanwhile; run it again",
+        "no space left on device": "the engine is out of disk; `docker system df` shows what uses it",
+        "permission denied": "let your user use the engine: `labkit doctor` says how",
+    }
+    fix = next((fix for cause, fix in causes.items() if cause in output), "run `labkit doctor`, then `labkit up` again")
+    return LabError("kind could not create the cluster.", "\n".join(output.strip().splitlines()[-12:]), fix)

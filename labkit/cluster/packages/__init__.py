@@ -1,0 +1,133 @@
+"""The packages source: everything built from the registries of Go, Python, JavaScript, Java and Debian alone."""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from pathlib import Path
+
+from labkit import venue
+from labkit.cluster import downloads, images
+from labkit.cluster.packages import gateway_api, istio, recipes, tools
+from labkit.cluster.packages.build import build_images
+from labkit.cluster.packages.steps import Note, Step, builds, make
+from labkit.errors import LabError
+from labkit.progress import Progress
+from labkit.settings import GATEWAY_API, ISTIO, KIND, KUBERNETES, NODE_IMAGE, settings
+
+NODE_BASE = "istio-lab/node-base"
+
+
+class Packages:
+    """See labkit.cluster.source.Source. kind, kubectl and Istio are handed out from `mirror`, which has the layout
+    of their official addresses, checksums included, so that it can stand in for them."""
+
+    name = "packages"
+
+    def reachable(self) -> str | None:
+        """None if everything can be built here, else why not. Answers at once."""
+        unmet = tools.obstacle()
+        return unmet and unmet.what
+
+    def tool(self, program: str, progress: Progress) -> Path:
+        """`kind` or `kubectl` in settings().bin, verified against the mirror's checksum. Raises LabError."""
+        with progress.stage(program) as note:
+            tools.require()
+            step, name = _published(program)
+            return _installed(make(step, note) / name, settings().bin / program)
+
+    def istio_archive(self, version: str, system: str, architecture: str, progress: Progress) -> Path:
+        """Istio's release archive, its checksum beside it. Raises LabError for one that cannot be built here."""
+        name = downloads.archive_name(version, system, architecture)
+        if (version, system, architecture) != (ISTIO, settings().system, settings().architecture):
+            raise LabError(
+                f"{name} cannot be built here.",
+                "the packages source builds for the machine that it runs on",
+                "let LABKIT_SOURCE=releases fetch it",
+            )
+        with progress.stage(f"Istio {version}") as note:
+            tools.require()
+            return make(istio.archive(system, architecture), note) / name
+
+    def gateway_api(self, progress: Progress) -> Path:
+        """The Kubernetes Gateway API's definitions, as the project publishes them. Raises LabError."""
+        with progress.stage(f"Gateway API {GATEWAY_API}") as note:
+            tools.require()
+            return make(gateway_api.manifest(), note) / gateway_api.MANIFEST
+
+    def node_image(self, progress: Progress) -> str:
+        """The course's node image: Kubernetes' images, Istio's and the samples' on kind's own base."""
+        return images.preload(NODE_BASE, self.images(progress), progress)
+
+    def images(self, progress: Progress) -> list[str]:
+        """Every image the course needs, in the container engine, under the name that its manifests ask for."""
+        with progress.stage("Images") as note:
+            tools.require()
+            names = [*_kubernetes_images(note), *_istio_images(note)]
+            build_images([NODE_BASE, *names], note)
+            return names
+
+    def kind_node_image(self, progress: Progress) -> str:
+        """kindest/node as kind publishes it, with Kubernetes' images alone: what the documented path starts from."""
+        with progress.stage("kind's node image") as note:
+            tools.require()
+            names = _kubernetes_images(note)
+            build_images([NODE_BASE, *names], note)
+        venue.run(["docker", "tag", images.preload(NODE_BASE, names, progress), NODE_IMAGE])
+        return NODE_IMAGE
+
+    def mirror(self) -> Path:
+        """The folder of published files: each at the path of its official address."""
+        return builds() / "mirror"
+
+
+def _published(program: str) -> tuple[Step, str]:
+    """The step that puts a program into the mirror, and its name there."""
+    system, architecture = settings().system, settings().architecture
+    if program == "kind":
+        name = f"kind-{system}-{architecture}"
+        folder = f"mirror/kubernetes-sigs/kind/releases/download/v{KIND}"
+        return _publish(recipes.kind(), "kind", folder, name, ".sha256sum"), name
+    folder = f"mirror/release/v{KUBERNETES}/bin/{system}/{architecture}"
+    return _publish(recipes.kubernetes(), "kubectl", folder, "kubectl", ".sha256"), "kubectl"
+
+
+def _publish(built: Step, program: str, folder: str, name: str, suffix: str) -> Step:
+    def publish(into: Path, note: Note) -> None:
+        shutil.copy2(make(built, note) / program, into / name)
+        istio.checksum(into / name, suffix)
+
+    return Step(folder, (built.key, name, suffix), publish)
+
+
+def _installed(published: Path, to: Path) -> Path:
+    (checksum,) = published.parent.glob(f"{published.name}.sha256*")
+    sha256 = downloads.checksum_for(published.name, checksum.read_text(), str(checksum))
+    if to.exists() and downloads.sha256_of(to) == sha256:
+        return to
+    downloads.verify(published, sha256)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    fresh = to.with_name(f"{to.name}.fresh")
+    shutil.copy2(published, fresh)
+    fresh.replace(to)
+    return to
+
+
+def _kubernetes_images(note: Note) -> list[str]:
+    """What kubeadm asks for, and the pause image that kind's containerd asks for."""
+    kubeadm = make(recipes.kubernetes(), note) / "kubeadm"
+    listed = venue.run([kubeadm, "config", "images", "list", "--kubernetes-version", f"v{KUBERNETES}"]).stdout.split()
+    containerd = tomllib.loads((make(recipes.kind_files(), note) / "files/etc/containerd/config.toml").read_text())
+    pause = containerd["plugins"]["io.containerd.grpc.v1.cri"]["sandbox_image"]
+    return [*listed, pause]
+
+
+def _istio_images(note: Note) -> list[str]:
+    """What Istio's manifests ask for; written down, because istioctl takes longer to say it than all else takes."""
+
+    def ask(into: Path, note: Note) -> None:
+        names = images.wanted(make(istio.tree(), note), make(istio.commands(), note) / "istioctl")
+        (into / "names").write_text("\n".join(names))
+
+    step = Step("istio-images", (istio.commands().key, *images.SAMPLES), ask)
+    return (make(step, note) / "names").read_text().splitlines()

@@ -1,0 +1,56 @@
+"""What the builds need on the machine itself, asked for once, up front."""
+
+from __future__ import annotations
+
+import os
+
+from labkit import venue
+from labkit.errors import LabError
+from labkit.settings import BUILD_GO
+from labkit.venue import which
+
+DEBIAN_PACKAGES = {
+    "go": "golang-go",
+    "npm": "npm",
+    "mvn": "maven",
+    "pip": "python3-pip",
+    "gcc": "gcc libc6-dev",
+    "debootstrap": "debootstrap",
+    "docker": "docker.io",
+}
+
+
+def require() -> None:
+    """Raises one LabError that names every missing tool, with the command that brings them.
+
+    As root on Debian debootstrap is installed here: nobody has it, and nothing else needs it.
+    """
+    if not which("debootstrap") and _can_install():
+        venue.run(["apt-get", "update", "-qq"])
+        venue.run(["apt-get", "install", "-y", "-qq", "debootstrap"], env={"DEBIAN_FRONTEND": "noninteractive"})
+    if unmet := obstacle():
+        raise unmet
+
+
+def obstacle() -> LabError | None:
+    """What keeps the builds from this machine, None where nothing does. Changes nothing."""
+    missing = [tool for tool in DEBIAN_PACKAGES if not which(tool) and not (tool == "debootstrap" and _can_install())]
+    if missing:
+        packages = " ".join(DEBIAN_PACKAGES[tool] for tool in missing)
+        return LabError(
+            f"To build the images, this machine lacks {', '.join(missing)}.",
+            "the packages source builds everything from package registries, with their own clients",
+            f"on Debian: `apt-get install {packages}` (Go must be {BUILD_GO} or later); "
+            "or let LABKIT_SOURCE=releases fetch what the projects publish",
+        )
+    if os.geteuid() != 0:
+        return LabError(
+            "Building the images needs root.",
+            "debootstrap makes a Debian root file system, with files that belong to root",
+            "run it as root, or let LABKIT_SOURCE=releases fetch what the projects publish",
+        )
+    return None
+
+
+def _can_install() -> bool:
+    return which("apt-get") is not None and os.geteuid() == 0

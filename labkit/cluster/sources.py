@@ -1,0 +1,42 @@
+"""Which source this machine gets its binaries and images from."""
+
+from __future__ import annotations
+
+from labkit.cluster.packages import Packages
+from labkit.cluster.releases import Releases
+from labkit.cluster.source import Source
+from labkit.cluster.together import together
+from labkit.errors import LabError
+from labkit.settings import settings
+
+PATIENCE = 3.0  # seconds
+
+
+def choose() -> Source:
+    """The source that LABKIT_SOURCE names; else releases where they can be reached, else packages.
+
+    Raises LabError, with the reason against each, where neither can be had. Answers within three seconds.
+    """
+    known: dict[str, Source] = {source.name: source for source in (Releases(), Packages())}
+    named = settings().source
+    if named:
+        return _named(named, known)
+    reasons = together({name: source.reachable for name, source in known.items()}, PATIENCE)
+    for name, source in known.items():
+        if name in reasons and reasons[name] is None:
+            return source
+    raise LabError(
+        "There is nowhere to get the course's binaries and images from.",
+        "; ".join(f"{name}: {reasons.get(name, 'no answer')}" for name in known),
+        "connect to the internet, or name a mirror with LABKIT_DOWNLOADS and LABKIT_REGISTRY",
+    )
+
+
+def _named(name: str, known: dict[str, Source]) -> Source:
+    if name not in known:
+        raise LabError(
+            f"LABKIT_SOURCE names no source: {name!r}.",
+            f"the sources are {' and '.join(known)}",
+            "unset LABKIT_SOURCE, and the course picks by itself",
+        )
+    return known[name]
