@@ -1,0 +1,118 @@
+"""Bookinfo, Istio's sample application: four services, six workloads, one page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labkit import venue
+from labkit.mesh import objects
+from labkit.settings import NAMESPACE, settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PAGE = "/productpage"
+TITLE = "Simple Bookstore App"
+
+
+@dataclass(frozen=True)
+class Page:
+    """The product page as a browser would get it. `reviews` is the pod that wrote its reviews, "" if none did."""
+
+    status: int
+    title: str
+    reviews: str
+    seconds: float
+
+
+def manifest() -> Path:
+    """Services, service accounts and deployments, from the release."""
+    return settings().release_folder / "samples" / "bookinfo" / "platform" / "kube" / "bookinfo.yaml"
+
+
+def gateway_manifest() -> Path:
+    """The Gateway and the VirtualService that open the page to the outside, from the release."""
+    return settings().release_folder / "samples" / "bookinfo" / "networking" / "bookinfo-gateway.yaml"
+
+
+def deployments() -> list[str]:
+    """The names of Bookinfo's Deployments, as the release's manifest has them."""
+    return [d["metadata"]["name"] for d in objects.read(manifest()) if d["kind"] == "Deployment"]
+
+
+def deploy(namespace: str = NAMESPACE, report: Callable[[str], None] = lambda _: None) -> None:
+    """Apply Bookinfo and wait until all of it is available. Raises LabError with the last state seen."""
+    objects.apply(manifest(), namespace=namespace)
+    objects.wait_available(deployments(), namespace, report)
+
+
+def remove(namespace: str = NAMESPACE) -> None:
+    """Delete Bookinfo and wait until its pods are gone."""
+    objects.delete(manifest(), namespace=namespace)
+    venue.run(
+        ["kubectl", "wait", "pod", "--for=delete", f"--namespace={namespace}", "--timeout=120s",
+         "--selector=app in (productpage,details,reviews,ratings)"]
+    )  # fmt: skip
+
+
+def page(times: int = 1) -> pd.DataFrame:
+    """Open the product page through the gateway, `times` times: request, status, title, reviews, milliseconds, version.
+
+    `reviews` is the pod that wrote the page's reviews and `version` its version; both are "" where none did.
+    """
+    import pandas as pd
+
+    rows = [{"request": n, **_row(fetch())} for n in range(1, times + 1)]
+    return pd.DataFrame(rows, columns=["request", "status", "title", "reviews", "milliseconds", "version"])
+
+
+def fetch(path: str = PAGE, headers: dict[str, str] | None = None) -> Page:
+    """A page of Bookinfo's through the gateway, once. Raises venue.Unreachable where nothing answers."""
+    answer = venue.http("GET", venue.gateway() + path, headers=headers)
+    title = re.search(r"<title>(.*?)</title>", answer.text, re.DOTALL)
+    reviews = re.search(r"reviews-v\d-[a-z0-9]+-[a-z0-9]+", answer.text)
+    seconds = round(answer.seconds, 3)
+    return Page(answer.status, title[1].strip() if title else "", reviews[0] if reviews else "", seconds)
+
+
+def wait_for_page(
+    path: str = PAGE,
+    headers: dict[str, str] | None = None,
+    status: int = 200,
+    timeout: float = 60,
+    report: Callable[[str], None] = lambda _: None,
+) -> Page:
+    """Open a page until the gateway answers with `status`: a new route takes a moment to reach the proxies.
+
+    Raises LabError with the last answer seen.
+    """
+    return venue.wait(
+        f"{venue.gateway()}{path} with status {status}",
+        observe=lambda: _try(path, headers),
+        done=lambda seen: isinstance(seen, Page) and seen.status == status,
+        state=lambda seen: f"status {seen.status}" if isinstance(seen, Page) else seen,
+        timeout=timeout,
+        report=report,
+    )
+
+
+def _try(path: str, headers: dict[str, str] | None) -> Page | str:
+    try:
+        return fetch(path, headers)
+    except venue.Unreachable as error:
+        return error.why
+
+
+def _row(page: Page) -> dict[str, object]:
+    version = re.match(r"reviews-(v\d)-", page.reviews)
+    return {
+        "status": page.status,
+        "title": page.title,
+        "reviews": page.reviews,
+        "milliseconds": round(page.seconds * 1000),
+        "version": version[1] if version else "",
+    }

@@ -1,0 +1,284 @@
+"""Istio itself: its profiles, its installation, what it made, and what its analyzers say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from labkit import venue
+from labkit.mesh import objects
+from labkit.mesh.diff import diff
+from labkit.settings import GATEWAY_NODE_PORT, ISTIO, settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMESPACE = "istio-system"
+PROFILE = "demo"
+CONTROL_PLANE = "istiod"
+GATEWAYS = ("istio-ingressgateway", "istio-egressgateway")
+INJECTION_LABEL = "istio-injection"
+
+
+def profiles() -> list[str]:
+    """The names of the profiles in the release's manifests/profiles folder, sorted."""
+    return sorted(path.stem for path in (settings().release_folder / "manifests" / "profiles").glob("*.yaml"))
+
+
+def profile(name: str) -> pd.DataFrame:
+    """What `istioctl install --set profile=NAME` would make, one object a row.
+
+    Columns: kind, name, namespace, image, cpu_request, memory_request (text; "" where it has none).
+    Raises venue.CommandFailed for an unknown profile.
+    """
+    import pandas as pd
+
+    columns = ["kind", "name", "namespace", "image", "cpu_request", "memory_request"]
+    rows = [_resource(document) for document in _manifest(name)]
+    return pd.DataFrame(rows, columns=columns).sort_values(["kind", "name"], ignore_index=True)
+
+
+def compare_profiles(report: Callable[[str], None] = lambda _: None) -> pd.DataFrame:
+    """Every profile as a row: its components ("✓" or ""), then how many objects of each weight.
+
+    Index: profile. Columns: istiod, ingress gateway, egress gateway, CNI node agent, ztunnel (text), objects,
+    custom resource definitions (counts), cpu request, memory request (of all its containers, text with unit).
+    """
+    import pandas as pd
+
+    names = profiles()
+    with ThreadPoolExecutor() as pool:
+        for done, _ in enumerate(pool.map(_manifest_text, names), start=1):
+            report(f"{done} of {len(names)} manifests generated")
+    return pd.DataFrame([_summary(name) for name in names]).set_index("profile")
+
+
+def profile_diff(before: str, after: str) -> pd.DataFrame:
+    """What differs between two profiles' manifests, field by field: object, field, change, before, after.
+
+    An object that only one of them has is one row without a field. ConfigMap `values`, istioctl's own record of
+    all the settings that it was given, is left out.
+    """
+    import pandas as pd
+
+    old, new = _by_identity(before), _by_identity(after)
+    frames = [
+        _object_diff(old.get(key), new.get(key)).assign(object=key)
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    columns = ["object", "field", "change", "before", "after"]
+    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def install(report: Callable[[str], None] = lambda _: None) -> None:
+    """`istioctl install --set profile=demo -y`, then the gateway's port. Raises venue.CommandFailed."""
+    _wait_for_deletions(report)
+    venue.run(
+        [settings().release_folder / "bin" / "istioctl", "install", "--set", f"profile={PROFILE}", "-y"],
+        on_line=lambda line: report(_without_banner(line)),
+    )
+    publish_gateway()
+
+
+def _wait_for_deletions(report: Callable[[str], None]) -> None:
+    """istioctl would apply onto a Deployment that is on its way out, and then find it gone."""
+    venue.wait(
+        "An end to Istio's deletions",
+        observe=lambda: [
+            d["metadata"]["name"]
+            for d in objects.list_("deployments", NAMESPACE, group="apps")
+            if d["metadata"].get("deletionTimestamp")
+        ],
+        done=lambda leaving: not leaving,
+        state=lambda leaving: f"leaving: {', '.join(leaving)}" if leaving else "",
+        timeout=60,
+        report=report,
+    )
+
+
+def publish_gateway() -> None:
+    """Give the ingress gateway the node port that the cluster maps to 127.0.0.1.
+
+    kind has no cloud that hands out load balancers: `EXTERNAL-IP` would stay `<pending>`.
+    """
+    patch = {"spec": {"ports": [{"port": 80, "nodePort": GATEWAY_NODE_PORT}]}}
+    path = f"/api/v1/namespaces/{NAMESPACE}/services/{GATEWAYS[0]}"
+    venue.kubernetes("PATCH", path, patch, content_type="application/strategic-merge-patch+json")
+
+
+def uninstall() -> None:
+    """`istioctl uninstall --purge -y`, and its namespace with it."""
+    venue.run([settings().release_folder / "bin" / "istioctl", "uninstall", "--purge", "-y"])
+    venue.run(["kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait"])
+
+
+def is_installed() -> bool:
+    """Whether the control plane and both gateways of this release are there and available."""
+    if not objects.find("namespaces", NAMESPACE):
+        return False
+    images = [
+        d["spec"]["template"]["spec"]["containers"][0]["image"]
+        for d in objects.list_("deployments", NAMESPACE, group="apps")
+        if d["metadata"]["name"] in (CONTROL_PLANE, *GATEWAYS) and d["status"].get("availableReplicas")
+    ]
+    return len(images) == 1 + len(GATEWAYS) and all(image.endswith(f":{ISTIO}") for image in images)
+
+
+def injector_is_ready() -> bool:
+    """Whether a pod made now would be injected: istiod answers its webhook."""
+    endpoints = objects.find("endpoints", CONTROL_PLANE, NAMESPACE) or {}
+    webhooks = venue.kubernetes(
+        "GET",
+        "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+        query={"labelSelector": "app=sidecar-injector"},
+    )
+    configured = [w for item in json.loads(webhooks)["items"] for w in item["webhooks"]]
+    trusted = configured and all(w["clientConfig"].get("caBundle") for w in configured)
+    return bool(trusted and any(subset.get("addresses") for subset in endpoints.get("subsets", [])))
+
+
+def installed() -> pd.DataFrame:
+    """The objects of the demo profile that exist in the cluster now, one a row: kind, name, namespace (text)."""
+    import pandas as pd
+
+    found = [
+        (item["kind"], item["metadata"]["name"], item["metadata"].get("namespace", "")) for item in _live_objects()
+    ]
+    return pd.DataFrame(found, columns=["kind", "name", "namespace"]).sort_values(["kind", "name"], ignore_index=True)
+
+
+def set_injection(namespace: str, enabled: bool) -> None:
+    """Put the injection label on a namespace, or take it off."""
+    value = "enabled" if enabled else None
+    patch = {"metadata": {"labels": {INJECTION_LABEL: value}}}
+    venue.kubernetes("PATCH", f"/api/v1/namespaces/{namespace}", patch, content_type="application/merge-patch+json")
+
+
+def injection_is_enabled(namespace: str) -> bool:
+    """Whether the namespace asks for sidecars."""
+    found = objects.find("namespaces", namespace) or {"metadata": {}}
+    return found["metadata"].get("labels", {}).get(INJECTION_LABEL) == "enabled"
+
+
+def analyze(namespace: str = "default") -> pd.DataFrame:
+    """`istioctl analyze` as a frame: code, level, origin, message; empty where nothing is at fault."""
+    import pandas as pd
+
+    argv = [settings().release_folder / "bin" / "istioctl", "analyze", "--namespace", namespace, "--output", "json"]
+    completed = venue.run(argv, check=False)
+    findings = json.loads(completed.stdout[completed.stdout.find("[") :] or "[]")
+    columns = ["code", "level", "origin", "message"]
+    return pd.DataFrame(
+        [{column: finding.get(column, "") for column in columns} for finding in findings], columns=columns
+    )
+
+
+@cache
+def _manifest(name: str) -> tuple[dict[str, Any], ...]:
+    return tuple(filter(None, map(_document, _manifest_text(name).split("\n---\n"))))
+
+
+@cache
+def _document(text: str) -> dict[str, Any]:
+    """Parsed once for all profiles: most of their 24,000 lines are the same custom resource definitions."""
+    return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  both are safe
+
+
+@cache
+def _manifest_text(name: str) -> str:
+    argv = [settings().release_folder / "bin" / "istioctl", "manifest", "generate", "--set", f"profile={name}"]
+    return venue.run(argv).stdout
+
+
+def _live_objects() -> list[dict[str, Any]]:
+    argv = ["kubectl", "get", "--ignore-not-found", "--output", "json", "--filename", "-"]
+    completed = venue.run(argv, stdin=_manifest_text(PROFILE))
+    return json.loads(completed.stdout or '{"items": []}')["items"]
+
+
+def _object_diff(before: dict[str, Any] | None, after: dict[str, Any] | None) -> pd.DataFrame:
+    import pandas as pd
+
+    if before and after:
+        return diff(before, after)
+    change = "removed" if before else "added"
+    return pd.DataFrame([{"field": "", "change": change, "before": "", "after": ""}])
+
+
+def _by_identity(name: str) -> dict[str, dict[str, Any]]:
+    documents = {f"{d['kind']}/{d['metadata']['name']}": _unfolded(d) for d in _manifest(name)}
+    return {identity: document for identity, document in documents.items() if identity != "ConfigMap/values"}
+
+
+def _unfolded(document: dict[str, Any]) -> dict[str, Any]:
+    """A ConfigMap's files in place of their text, where they are YAML, so that a diff names the settings in them."""
+    if document["kind"] != "ConfigMap":
+        return document
+    return {**document, "data": {name: _settings(text) for name, text in document.get("data", {}).items()}}
+
+
+def _settings(text: str) -> Any:
+    try:
+        return _document(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _resource(document: dict[str, Any]) -> dict[str, str]:
+    containers = _containers(document)
+    requests = containers[0].get("resources", {}).get("requests", {}) if containers else {}
+    return {
+        "kind": document["kind"],
+        "name": document["metadata"]["name"],
+        "namespace": document["metadata"].get("namespace", ""),
+        "image": containers[0]["image"] if containers else "",
+        "cpu_request": requests.get("cpu", ""),
+        "memory_request": requests.get("memory", ""),
+    }
+
+
+def _containers(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return document.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
+
+
+def _summary(name: str) -> dict[str, Any]:
+    documents = _manifest(name)
+    workloads = {d["metadata"]["name"] for d in documents if d["kind"] in ("Deployment", "DaemonSet")}
+    components = {
+        "istiod": CONTROL_PLANE,
+        "ingress gateway": GATEWAYS[0],
+        "egress gateway": GATEWAYS[1],
+        "CNI node agent": "istio-cni-node",
+        "ztunnel": "ztunnel",
+    }
+    requests = [c.get("resources", {}).get("requests", {}) for d in documents for c in _containers(d)]
+    return {
+        "profile": name,
+        **{title: "✓" if workload in workloads else "" for title, workload in components.items()},
+        "objects": len(documents),
+        "custom resource definitions": sum(d["kind"] == "CustomResourceDefinition" for d in documents),
+        "cpu request": f"{sum(_millicores(r.get('cpu', '0')) for r in requests)} m",
+        "memory request": f"{sum(_mebibytes(r.get('memory', '0')) for r in requests)} MiB",
+    }
+
+
+def _millicores(quantity: str) -> int:
+    text = str(quantity)
+    return int(text[:-1]) if text.endswith("m") else int(float(text) * 1000)
+
+
+def _mebibytes(quantity: str) -> int:
+    units = {"Ki": 1 / 1024, "Mi": 1, "Gi": 1024}
+    text = str(quantity)
+    return int(float(text[:-2]) * units[text[-2:]]) if text[-2:] in units else int(text) // 2**20
+
+
+def _without_banner(line: str) -> str:
+    text = line.strip().strip("-✔ ")
+    return text if text[:1].isalpha() else ""

@@ -1,0 +1,131 @@
+"""Kubernetes objects: read through the API, applied and deleted with kubectl, as the reader does it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from labkit import venue
+from labkit.errors import LabError
+
+# Where each kind lives under the API server's root; see https://kubernetes.io/docs/reference/using-api/
+_GROUPS = {
+    "": "/api/v1",
+    "apps": "/apis/apps/v1",
+    "networking.istio.io": "/apis/networking.istio.io/v1",
+    "security.istio.io": "/apis/security.istio.io/v1",
+    "gateway.networking.k8s.io": "/apis/gateway.networking.k8s.io/v1",
+    "apiextensions.k8s.io": "/apis/apiextensions.k8s.io/v1",
+}
+
+
+def get(resource: str, name: str, namespace: str = "", *, group: str = "") -> dict[str, Any]:
+    """One object. `resource` is its plural (`pods`). Raises venue.KubernetesError."""
+    return json.loads(venue.kubernetes("GET", f"{_collection(resource, namespace, group)}/{name}"))
+
+
+def find(resource: str, name: str, namespace: str = "", *, group: str = "") -> dict[str, Any] | None:
+    """One object, or None where it does not exist, or no such kind does. Raises venue.KubernetesError."""
+    try:
+        return get(resource, name, namespace, group=group)
+    except venue.KubernetesError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def list_(resource: str, namespace: str = "", *, group: str = "", selector: str = "") -> list[dict[str, Any]]:
+    """All objects of a kind that the label `selector` matches; none where the kind is unknown."""
+    query = {"labelSelector": selector} if selector else {}
+    try:
+        answer = json.loads(venue.kubernetes("GET", _collection(resource, namespace, group), query=query))
+    except venue.KubernetesError as error:
+        if error.status == 404:
+            return []
+        raise
+    kind = answer["kind"].removesuffix("List")  # the API leaves it out of a list's items
+    return [{"kind": kind, **item} for item in answer["items"]]
+
+
+def read(manifest: Path) -> list[dict[str, Any]]:
+    """The objects in a manifest. Raises LabError where the file is missing or no YAML."""
+    try:
+        return [document for document in yaml.safe_load_all(manifest.read_text()) if document]
+    except (OSError, yaml.YAMLError) as error:
+        raise LabError(
+            f"{manifest} could not be read.", str(error), "restore the file, then run the cell again"
+        ) from error
+
+
+def apply(*manifests: Path, namespace: str) -> None:
+    """`kubectl apply` of manifest files. Raises venue.CommandFailed."""
+    files = [word for manifest in manifests for word in ("--filename", str(manifest))]
+    venue.run(["kubectl", "apply", "--namespace", namespace, *files])
+
+
+def delete(*manifests: Path, namespace: str) -> None:
+    """Delete what manifest files name, and wait until it is gone; what is not there is no error."""
+    files = [word for manifest in manifests for word in ("--filename", str(manifest))]
+    venue.run(["kubectl", "delete", "--namespace", namespace, "--ignore-not-found", "--wait", *files])
+
+
+def wait_available(names: Iterable[str], namespace: str, report: Callable[[str], None], timeout: float = 180) -> None:
+    """Wait until each Deployment has all its replicas available. Raises LabError with the last state seen."""
+    wanted = set(names)
+    venue.wait(
+        f"Deployments {', '.join(sorted(wanted))} available",
+        observe=lambda: _missing(wanted, namespace),
+        done=lambda missing: not missing,
+        state=lambda missing: "; ".join(f"{name}: {why}" for name, why in sorted(missing.items())),
+        timeout=timeout,
+        report=report,
+    )
+
+
+def _missing(wanted: set[str], namespace: str) -> dict[str, str]:
+    """What is not available yet, each with the reason that its pods give."""
+    seen = {d["metadata"]["name"]: d for d in list_("deployments", namespace, group="apps")}
+    waiting = [name for name in wanted if not _available(seen.get(name))]
+    pods = list_("pods", namespace) if waiting else []
+    return {name: _why(name, pods) for name in waiting}
+
+
+def _available(deployment: dict[str, Any] | None) -> bool:
+    if deployment is None:
+        return False
+    status, replicas = deployment.get("status", {}), deployment["spec"].get("replicas", 1)
+    current = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+    return current and min(status.get("updatedReplicas", 0), status.get("availableReplicas", 0)) >= replicas
+
+
+def _why(name: str, pods: list[dict[str, Any]]) -> str:
+    for pod in pods:
+        if pod["metadata"]["name"].startswith(f"{name}-"):
+            return pod_state(pod)
+    return "no pod yet"
+
+
+def pod_state(pod: dict[str, Any]) -> str:
+    """One word for a pod's state, as `kubectl get pods` has it: Running, ImagePullBackOff, PodInitializing …"""
+    status = pod["status"]
+    if pod["metadata"].get("deletionTimestamp"):
+        return "Terminating"
+    for container in status.get("initContainerStatuses", []) + status.get("containerStatuses", []):
+        waiting = container["state"].get("waiting")
+        if waiting:
+            return waiting.get("reason", "Waiting")
+    return "not ready" if status["phase"] == "Running" and not is_ready(pod) else status["phase"]
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Whether the pod's Ready condition is true."""
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def _collection(resource: str, namespace: str, group: str) -> str:
+    scope = f"/namespaces/{namespace}" if namespace else ""
+    return f"{_GROUPS[group]}{scope}/{resource}"
