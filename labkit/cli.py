@@ -1,0 +1,215 @@
+"""The `labkit` command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labkit.errors import LabError
+
+app = typer.Typer(
+    help="A live Istio mesh for the lab course: `labkit doctor` says what this machine can do, "
+    "`labkit up` brings the mesh up, `labkit lab` opens the notebooks, `labkit down` removes everything again.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+engine_app = typer.Typer(help="The container engine that the cluster runs in.", no_args_is_help=True)
+app.add_typer(engine_app, name="engine")
+
+
+class Stage(StrEnum):
+    """Where `labkit up` stops."""
+
+    cluster = "cluster"
+    istio = "istio"
+    bookinfo = "bookinfo"
+
+
+def main() -> None:
+    """Run the command; an error of the lab is three lines, never a traceback."""
+    try:
+        app()
+    except LabError as error:
+        print(f"labkit: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("labkit: interrupted; run the same command again, and it goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
+    """Say what this machine can do.
+
+    Each line that is not good has its remedy. Exit status 0 only if a live mesh can be brought up here.
+    """
+    from labkit.cluster import doctor as examination
+
+    findings = examination.examine()
+    if as_json:
+        print(json.dumps([vars(finding) for finding in findings], indent=2))
+    else:
+        _print_findings(findings)
+    raise SystemExit(0 if examination.can_run_live(findings) else 1)
+
+
+@engine_app.command("install")
+def engine_install() -> None:
+    """Install and start a Docker engine: on Debian, as root. Elsewhere it says what to do instead."""
+    from labkit.cluster import engine
+
+    engine.install(_progress())
+
+
+@engine_app.command("stop")
+def engine_stop() -> None:
+    """Stop the engine, if it was `labkit engine install` that started it."""
+    from labkit.cluster import engine
+
+    engine.stop()
+
+
+@app.command()
+def images() -> None:
+    """Fetch or build all that a cluster needs.
+
+    After it, `labkit up` does without a network.
+    """
+    from labkit.cluster import sources
+    from labkit.cluster.source import ensure_release
+
+    progress, source = _progress(), sources.choose()
+    source.tool("kind", progress)
+    source.tool("kubectl", progress)
+    ensure_release(source, progress)
+    print(source.node_image(progress))
+
+
+@app.command()
+def up(
+    until: Annotated[Stage, typer.Option(help="Stop after this stage.")] = Stage.bookinfo,
+) -> None:
+    """Bring up the cluster, Istio, Bookinfo.
+
+    May be interrupted at any moment: run again, it finishes. The cluster is
+    a kind cluster of the course's own; no other cluster, context or kubeconfig is touched.
+    """
+    from labkit import venue
+    from labkit.course import verbs
+
+    verbs.up(until.value, _print_event)
+    print(f"The gateway is at {venue.gateway()}")
+
+
+@app.command()
+def down() -> None:
+    """Delete the course's cluster. Downloads and images stay, so that the next `labkit up` is quick."""
+    from labkit.cluster import kind
+
+    if not kind.down(_progress()):
+        print("There was no cluster.")
+
+
+@app.command()
+def status() -> None:
+    """Show what stands, from the cluster to the page.
+
+    Exit status 0 only if all of it does.
+    """
+    from labkit.course import verbs
+
+    standing = verbs.status()
+    for part in standing:
+        print(f"{'✓' if part.stands else '✗'} {part.name:<18} {part.detail}")
+    raise SystemExit(0 if all(part.stands for part in standing) else 1)
+
+
+@app.command()
+def record(
+    notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers, as 05; without any, all of them.")] = None,
+) -> None:
+    """Run the notebooks, and store their outputs.
+
+    They run in order on the live mesh.
+    """
+    from labkit import recording
+
+    recording.record(notebooks or [], _print_event)
+
+
+@app.command()
+def bench(
+    parts: Annotated[list[str] | None, typer.Argument(help="up, images, course; without any, all of them.")] = None,
+) -> None:
+    """Time `labkit up` against the documented path.
+
+    Both run in turn on this machine, with the same images; then the building of the images, and the notebooks.
+    Writes bench.json.
+    """
+    from labkit import benchmark
+
+    for name, value in benchmark.run(parts or [], _print_event).items():
+        print(f"{name:<32} {value}")
+
+
+@app.command()
+def lab() -> None:
+    """Open JupyterLab on the first notebook.
+
+    It listens on 127.0.0.1 alone, with a token. The notebooks are marked as trusted: else JupyterLab hides
+    their stored figures until each cell is run.
+    """
+    from jupyterlab.labapp import LabApp
+
+    from labkit.settings import GATEWAY_HOST, NOTEBOOKS
+
+    notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
+    _trust(notebooks)
+    LabApp.launch_instance(argv=[str(notebooks[0]), f"--ServerApp.ip={GATEWAY_HOST}"])
+
+
+def _trust(notebooks: list[Path]) -> None:
+    import nbformat
+    from nbformat.sign import NotebookNotary
+
+    notary = NotebookNotary()
+    for path in notebooks:
+        notary.sign(nbformat.read(path, as_version=4))
+
+
+def _print_event(event) -> None:
+    """A line for each new state; on a terminal, a running stage's line is written over."""
+    from labkit.show.progress import line
+
+    over = sys.stdout.isatty()
+    ends = "\n" if event.status != "running" or not over else ""
+    print(("\r\x1b[K" if over else "") + line(event), end=ends, flush=True)
+
+
+def _progress():
+    from labkit import venue
+    from labkit.progress import Progress
+
+    return Progress(_print_event, venue.now)
+
+
+def _print_findings(findings) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    signs = {"good": "[green]good[/]", "warning": "[yellow]warning[/]", "bad": "[red]bad[/]"}
+    table = Table("", "what was found", "", "what to do", box=None, pad_edge=False)
+    for finding in findings:
+        table.add_row(finding.subject, finding.value, signs[finding.status], finding.remedy)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

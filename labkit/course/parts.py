@@ -1,0 +1,164 @@
+"""What the labs build, part upon part: a lab's start is the list of parts that stand then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from labkit import venue
+from labkit.cluster import kind, release, sources
+from labkit.cluster.source import ensure_release
+from labkit.mesh import bookinfo, istio, objects
+from labkit.progress import Progress
+from labkit.settings import GATEWAY_NODE_PORT, NAMESPACE, settings
+from labkit.settings import ISTIO as ISTIO_VERSION
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that stands or does not. `make` and `remove` may be repeated and interrupted at will.
+
+    `objects` are the part's own in the reader's namespace; anything else there is a leftover.
+    `detail` says more of a part that stands.
+    """
+
+    name: str
+    stands: Callable[[], bool]
+    make: Callable[[Progress], None]
+    remove: Callable[[Progress], None]
+    objects: Callable[[], list[dict[str, Any]]] = list
+    detail: Callable[[], str] = str
+
+
+def _make_cluster(progress: Progress) -> None:
+    if kind.is_up():
+        return
+    source = sources.choose()
+    ensure_release(source, progress)
+    kind.up(source, progress)
+
+
+def _release_stands() -> bool:
+    return (settings().istio_folder / "samples").exists() and (settings().bin / "istioctl").exists()
+
+
+def _make_release(progress: Progress) -> None:
+    if _release_stands():
+        return
+    with progress.stage("Istio's release"):
+        release.copy()
+        release.put_on_path()
+
+
+def _remove_release(progress: Progress) -> None:
+    release.remove()
+
+
+def _istio_stands() -> bool:
+    return istio.is_installed() and _gateway_port_is_set()
+
+
+def _gateway_port_is_set() -> bool:
+    ports = objects.get("services", istio.GATEWAYS[0], istio.NAMESPACE)["spec"]["ports"]
+    return any(port.get("nodePort") == GATEWAY_NODE_PORT and port["port"] == 80 for port in ports)
+
+
+def _make_istio(progress: Progress) -> None:
+    if _istio_stands():
+        return
+    with progress.stage("Istio") as note:
+        istio.install(note)
+
+
+def _remove_istio(progress: Progress) -> None:
+    with progress.stage("remove Istio"):
+        istio.uninstall()
+
+
+def _make_injection(progress: Progress) -> None:
+    istio.set_injection(NAMESPACE, enabled=True)
+
+
+def _remove_injection(progress: Progress) -> None:
+    istio.set_injection(NAMESPACE, enabled=False)
+
+
+def _bookinfo_stands() -> bool:
+    there = {d["metadata"]["name"] for d in objects.list_("deployments", NAMESPACE, group="apps")}
+    return set(bookinfo.deployments()) <= there
+
+
+def _make_bookinfo(progress: Progress) -> None:
+    with progress.stage("Bookinfo") as note:
+        bookinfo.deploy(report=note)
+
+
+def _remove_bookinfo(progress: Progress) -> None:
+    with progress.stage("remove Bookinfo"):
+        bookinfo.remove()
+
+
+def _gateway_stands() -> bool:
+    return all(
+        objects.find(
+            f"{document['kind'].lower()}s", document["metadata"]["name"], NAMESPACE, group="networking.istio.io"
+        )
+        for document in objects.read(bookinfo.gateway_manifest())
+    )
+
+
+def _make_gateway(progress: Progress) -> None:
+    with progress.stage("Bookinfo's gateway") as note:
+        objects.apply(bookinfo.gateway_manifest(), namespace=NAMESPACE)
+        bookinfo.wait_for_page(report=note)
+
+
+def _remove_gateway(progress: Progress) -> None:
+    objects.delete(bookinfo.gateway_manifest(), namespace=NAMESPACE)
+
+
+def _keep(progress: Progress) -> None:
+    """The cluster is removed by `labkit down` and by nothing else."""
+
+
+CLUSTER = Part("cluster", kind.is_up, _make_cluster, _keep, detail=lambda: f"kind-{settings().cluster}")
+RELEASE = Part(
+    "Istio's release", _release_stands, _make_release, _remove_release, detail=lambda: str(settings().istio_folder)
+)
+ISTIO = Part("Istio", _istio_stands, _make_istio, _remove_istio, detail=lambda: f"{ISTIO_VERSION}, profile demo")
+INJECTION = Part("injection label", lambda: istio.injection_is_enabled(NAMESPACE), _make_injection, _remove_injection)
+BOOKINFO = Part(
+    "Bookinfo", _bookinfo_stands, _make_bookinfo, _remove_bookinfo, lambda: objects.read(bookinfo.manifest())
+)
+GATEWAY = Part(
+    "gateway",
+    _gateway_stands,
+    _make_gateway,
+    _remove_gateway,
+    lambda: objects.read(bookinfo.gateway_manifest()),
+    lambda: venue.gateway() + bookinfo.PAGE,
+)
+PARTS = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY)
+
+
+def make_all(progress: Progress) -> None:
+    """Every part; Bookinfo as soon as istiod can inject it, while the gateways still start."""
+    CLUSTER.make(progress)
+    RELEASE.make(progress)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        installing = pool.submit(ISTIO.make, progress)
+        venue.wait(
+            "istiod's injection webhook",
+            observe=lambda: installing.done() or istio.injector_is_ready(),
+            done=bool,
+            state=lambda ready: "it does not answer yet",
+            timeout=600,  # the installation has a limit of its own, and says more when it is reached
+        )
+        if installing.done():
+            installing.result()
+        INJECTION.make(progress)
+        BOOKINFO.make(progress)
+        installing.result()
+    GATEWAY.make(progress)
