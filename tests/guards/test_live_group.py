@@ -1,0 +1,116 @@
+"""The live group begins, runs in order, ends what it began, and says why where it does not run."""
+
+from __future__ import annotations
+
+import os
+
+import nbformat
+import pytest
+import pytest_live
+from nbformat.v4 import new_code_cell, new_notebook
+
+LIVE = "import pytest\n@pytest.mark.live\ndef test_live(): pass\n"
+
+
+class Log:
+    """A pytest plugin: what ran, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            self.events.append(report.nodeid)
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A course of two notebooks, one unit and one live test: run it, and see what happened in which order."""
+    (tmp_path / "notebooks").mkdir()
+    for name in ("00", "01"):
+        cells = [new_code_cell("1", execution_count=1)]
+        nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
+    (tmp_path / "test_a_live.py").write_text(LIVE)
+    (tmp_path / "test_b_unit.py").write_text("def test_unit(): pass\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = live\n")
+    monkeypatch.setattr(pytest_live, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(pytest_live, "HOME", tmp_path / "home")
+    for name in ("LABKIT_HOME", "LABKIT_CACHE", "LABKIT_CLUSTER", "LABKIT_HEADLESS", "PYTEST_ADDOPTS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # pytest_configure sets them; put back after the test
+
+    def run(
+        *options: str, why_not: str = "", fails: str = "", notebooks: bool = True, cluster: bool = True
+    ) -> tuple[int, list[str]]:
+        log = Log()
+
+        def labkit(config: pytest.Config, command: str) -> int:
+            log.events.append(command)
+            return command == fails
+
+        monkeypatch.setattr(pytest_live, "_why_not", lambda: why_not)
+        monkeypatch.setattr(pytest_live, "_labkit", labkit)
+        monkeypatch.setattr(pytest_live, "_cluster_is_up", lambda: cluster)
+        arguments = [str(tmp_path), "--rootdir", str(tmp_path), "-p", "pytest_live", "-p", "pytest_notebooks"]
+        arguments += ["--import-mode=importlib", "-p", "no:cacheprovider"]
+        if not notebooks:
+            arguments += ["--ignore", str(tmp_path / "notebooks")]
+        status = pytest.main([*arguments, "--nbval-lax", "--nbval-current-env", *options], plugins=[log])
+        return status, log.events
+
+    return run
+
+
+UNIT, LIVE_TEST = "test_b_unit.py::test_unit", "test_a_live.py::test_live"
+FIRST = ["notebooks/00.ipynb::Cell 0", "notebooks/01.ipynb::Cell 0"]
+AGAIN = ["notebooks/00.ipynb (again)::Cell 0", "notebooks/01.ipynb (again)::Cell 0"]
+
+
+def test_unit_tests_then_the_notebooks_twice_then_the_live_tests(course):
+    status, events = course("--again")
+    assert events == [UNIT, "down", "images", *FIRST, *AGAIN, LIVE_TEST, "down"]
+    assert status == pytest.ExitCode.OK
+
+
+def test_the_cluster_stays_only_if_asked(course):
+    assert course("--keep-cluster", notebooks=False)[1] == [UNIT, "down", "images", LIVE_TEST]
+
+
+def test_without_an_engine_only_the_unit_tests_run_and_the_last_lines_say_why(course, capfd):
+    status, events = course("--again", why_not="container engine: none answers (fix: start Docker)")
+    said = capfd.readouterr().out
+    assert events == [UNIT]
+    assert status == pytest.ExitCode.OK
+    for group in ("notebooks: 2", "notebooks, again: 2", "test_a_live.py: 1"):
+        assert f"{group} not run: container engine: none answers (fix: start Docker)" in said
+
+
+def test_a_live_group_that_is_required_and_skipped_fails(course):
+    assert course("--require-live", why_not="none")[0] == pytest.ExitCode.TESTS_FAILED
+    assert course("--require-live", notebooks=False)[0] == pytest.ExitCode.OK
+
+
+def test_a_required_live_group_that_was_not_selected_fails(course):
+    assert course("--require-live", "-m", "not live")[0] == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize(("command", "ran"), [("images", ["down", "images", "down"]), ("down", ["down", "down"])])
+def test_a_failing_begin_stops_the_run_and_still_ends_what_it_began(course, command, ran):
+    status, events = course(fails=command)
+    assert events == [UNIT, *ran]
+    assert status != pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize("cluster", [True, False])
+def test_without_a_cluster_the_rest_is_not_tried(course, tmp_path, cluster):
+    broken = new_notebook(cells=[new_code_cell("1 / 0", execution_count=1)])
+    nbformat.write(broken, tmp_path / "notebooks" / "00.ipynb")
+    status, events = course(cluster=cluster)
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert events[3:-1] == ([FIRST[1], LIVE_TEST] if cluster else [])
+
+
+def test_the_readers_own_cluster_and_home_are_out_of_reach():
+    from labkit.settings import CLUSTER, settings
+
+    assert settings().cluster != CLUSTER
+    assert "istio-lab" not in settings().home.parts

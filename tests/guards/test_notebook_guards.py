@@ -1,0 +1,125 @@
+"""Each guard of pytest_notebooks trips on a notebook that nbval alone would pass."""
+
+from __future__ import annotations
+
+import pytest
+from nbformat.v4 import new_output
+from nbval_run import cell, nbval
+from pytest_notebooks import sanitize_faults, shell_escapes
+
+# -- cells, all in one notebook: `always-run` lets each run though others fail ---------------------
+HELLO = new_output("stream", name="stdout", text="hello\n")
+ERROR = new_output("error", ename="ZeroDivisionError", evalue="division by zero")
+WIDGET = new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {"model_id": "1"}})
+FRAME = new_output("display_data", data={"text/plain": "1"})
+REPORT = new_output("execute_result", data={"text/plain": "1/1 passed", "text/html": "<b>97 ms</b>"}, execution_count=1)
+REPORTED = """class Report:
+    _repr_html_ = lambda self: "<b>85 ms</b>"
+    __repr__ = lambda self: "{} passed"
+Report()"""
+LIVE = "from IPython.display import display\nh = display(1, display_id=True)\nh.update(2)"
+
+HONEST = {
+    "verdict": cell("print('hello')", "nbval-check-output", outputs=[HELLO]),
+    "intended failure": cell("1 / 0", "raises-exception"),
+    "checked failure": cell("1 / 0", "raises-exception", "nbval-check-output", outputs=[ERROR]),
+    "own timeout": cell("import time; time.sleep(0.1)", "timeout=60"),
+    "new output": cell("print('never seen before')"),
+    "live display": cell(LIVE),
+    "same verdict, other measurement": cell(REPORTED.format("1/1"), "nbval-check-output", outputs=[REPORT]),
+}
+BROKEN = {
+    "wrong verdict": (cell("print('bye')", "nbval-check-output", outputs=[HELLO]), "differ"),
+    "other verdict": (cell(REPORTED.format("0/1"), "nbval-check-output", outputs=[REPORT]), "differ"),
+    "raises nothing": (cell("1 / 1", "raises-exception"), "raised nothing"),
+    "raises another": (cell("int('x')", "raises-exception", "nbval-check-output", outputs=[ERROR]), "differ"),
+    "never run": (cell("print('bye')", "nbval-check-output", count=None), "never run"),
+    "no verdict": (cell("pass", "nbval-check-output"), "no stored output"),
+    "shell": (cell("!false"), "shell escape"),
+    "unknown tag": (cell("pass", "nbval-chek-output"), "Unknown cell tag"),
+    "odd timeout": (cell("pass", "timeout=soon"), "Unknown cell tag"),
+    "comment": (cell("# NBVAL_SKIP\n1 / 0"), "cell tags"),
+    "skip": (cell("1 / 0", "nbval-skip"), "skip-reason"),
+    "blank reason": (cell("1 / 0", "nbval-skip", **{"skip-reason": " "}), "skip-reason"),
+    "checked live display": (cell(LIVE, "nbval-check-output", outputs=[FRAME]), "updates its display"),
+    "checked widget": (cell("1", "nbval-check-output", outputs=[WIDGET]), "shows a widget"),
+}
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory) -> dict[str, tuple[str, str]]:
+    """How each cell of HONEST and BROKEN ended, and what was said about it."""
+    cells = HONEST | {name: broken for name, (broken, _) in BROKEN.items()}
+    for each in cells.values():
+        each.metadata["tags"].append("always-run")
+    _, reports = nbval(tmp_path_factory.mktemp("guards"), *cells.values())
+    return dict(zip(cells, zip(reports.outcomes, reports.said, strict=True), strict=True))
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_an_honest_cell_passes(ended, name):
+    outcome, said = ended[name]
+    assert outcome == "passed", said
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_cell_fails_for_its_own_reason(ended, name):
+    outcome, said = ended[name]
+    assert outcome == "failed"
+    assert BROKEN[name][1] in said
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["!ls", "files = !ls", "!!ls", "%sx ls", "%system ls", "%%bash\nls", "%%sh\nls", "%%script sh\nls", "%%!\nls",
+     "import os\nos.system('ls')", "for i in 'ab':\n    !ls"],
+)  # fmt: skip
+def test_each_way_to_a_shell_is_seen(source):
+    assert shell_escapes(source)
+
+
+@pytest.mark.parametrize("source", ["%kubectl get pods", "%%shell\nls | wc -l", "a != b", "print('!ls')", "1 +"])
+def test_what_is_no_shell_escape_passes(source):
+    assert not shell_escapes(source)
+
+
+# -- the run of a notebook --------------------------------------------------------------------
+def test_after_a_failed_cell_only_always_run_cells_run(tmp_path):
+    ran = "open('ran', 'a').write('{}')".format
+    cells = [cell(ran(1)), cell("1 / 0"), cell(ran(2)), cell(ran(3), "always-run"), cell(ran(4))]
+    _, reports = nbval(tmp_path, *cells)
+    assert reports.outcomes == ["passed", "failed", "skipped", "passed", "skipped"]
+    assert (tmp_path / "ran").read_text() == "13"
+
+
+def test_after_a_timeout_a_failing_clean_up_is_still_a_failure(tmp_path):
+    slow = cell("import time; time.sleep(60)", "timeout=1")
+    skip = cell("1 / 0", "nbval-skip", "always-run", **{"skip-reason": "needs a browser"})
+    _, reports = nbval(tmp_path, slow, cell("pass"), cell("1 / 0", "always-run"), skip)
+    assert reports.outcomes == ["failed", "skipped", "failed", "skipped"]
+    assert "Timeout of 1 seconds" in reports.said[0]
+    assert "needs a browser" in reports.said[3]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    ["regex: \\d+\nreplace: \n", "regex: \\d+\nreplace:\n", "regex: \\d+\n", "regex: (\nreplace: X\n",
+     "regex: a\nreplace: X\nregex: a\nreplace: Y\n"],
+    ids=["empty", "nothing", "missing", "invalid", "twice"],
+)  # fmt: skip
+def test_a_sanitize_rule_that_would_vanish_stops_the_run(tmp_path, rules):
+    assert sanitize_faults(rules)
+    (tmp_path / "sanitize.cfg").write_text(rules)
+    status, reports = nbval(tmp_path, cell("pass"), options=("--nbval-sanitize-with", str(tmp_path / "sanitize.cfg")))
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert not reports.outcomes
+
+
+class LikeXdist:
+    def pytest_addoption(self, parser: pytest.Parser) -> None:
+        parser.addoption("--workers", dest="numprocesses")
+
+
+def test_notebooks_in_parallel_stop_the_run(tmp_path):
+    status, _ = nbval(tmp_path, cell("pass"), options=("--workers", "2"), plugins=[LikeXdist()])
+    assert status == pytest.ExitCode.USAGE_ERROR

@@ -1,0 +1,159 @@
+"""The live group: the notebooks in order, the same once more, then tests/live, on a cluster of their own.
+
+It runs where `labkit doctor` finds nothing bad; elsewhere it is skipped, and the last lines of the run say why.
+What it started it ends. Nothing a test does reaches the reader's own cluster or home.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from nbval.plugin import IPyNbFile
+
+from labkit.settings import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+HOME = ROOT / ".cache" / "test-home"
+CLUSTER = "istio-lab-test"
+AGAIN = " (again)"
+
+READY = pytest.StashKey[bool]()
+SKIPPED = pytest.StashKey[str]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("live", "the course on a live mesh")
+    group.addoption("--again", action="store_true", help="run the notebooks a second time on the same cluster")
+    group.addoption("--require-live", action="store_true", help="fail where the live group cannot run")
+    group.addoption("--keep-cluster", action="store_true", help=f"leave the cluster {CLUSTER} and {HOME} as they are")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Downloads and builds are shared with the reader's own course; kubeconfig, binaries and progress are not."""
+    os.environ["LABKIT_CACHE"] = str(settings().cache)
+    os.environ["LABKIT_HOME"] = str(HOME)
+    os.environ["LABKIT_CLUSTER"] = CLUSTER
+    os.environ["LABKIT_HEADLESS"] = "1"
+    os.environ.pop("PYTEST_ADDOPTS", None)  # meant for this run, not for those that the guards' tests start
+
+
+# -- what belongs to the group, and in which order ----------------------------------------------
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> IPyNbFile | None:
+    option = parent.config.option
+    if not (option.again and file_path.suffix == ".ipynb" and (option.nbval or option.nbval_lax)):
+        return None
+    nodeid = file_path.relative_to(parent.config.rootpath).as_posix() + AGAIN
+    return IPyNbFile.from_parent(parent, path=file_path, nodeid=nodeid)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` looks at the markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if NOTEBOOKS in item.path.parents:
+            item.add_marker("live")
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if not item.get_closest_marker("live"):
+        return 0
+    if NOTEBOOKS not in item.path.parents:
+        return 3
+    return 2 if AGAIN in item.nodeid else 1
+
+
+# -- its beginning and its end ------------------------------------------------------------------
+@pytest.hookimpl(tryfirst=True)  # before nbval starts a kernel
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if not item.get_closest_marker("live"):
+        return
+    stash = item.config.stash
+    if SKIPPED not in stash:
+        stash[SKIPPED] = _why_not()
+    if stash[SKIPPED]:
+        pytest.skip(stash[SKIPPED])
+    if READY not in stash:
+        stash[READY] = True
+        _begin(item.session)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
+    report = yield
+    if report.failed and _turn(item) == 1 and not _cluster_is_up():
+        item.config.stash[SKIPPED] = f"there is no cluster since {report.nodeid} failed (fix: what that says)"
+    return report
+
+
+def _cluster_is_up() -> bool:
+    from labkit.cluster import kind
+
+    return kind.is_up()
+
+
+def _why_not() -> str:
+    """What keeps a live mesh from this machine, and the remedy; empty where nothing does."""
+    from labkit.cluster import doctor
+
+    findings = doctor.examine()
+    if doctor.can_run_live(findings):
+        return ""
+    return "; ".join(f"{each.subject}: {each.value} (fix: {each.remedy})" for each in findings if each.status == "bad")
+
+
+def _begin(session: pytest.Session) -> None:
+    """From nothing: no cluster left over from an earlier run, a full cache, an empty home."""
+    for command in ("down", "images"):
+        if _labkit(session.config, command):
+            session.shouldfail = f"the live group could not begin: `labkit {command}` failed, its own words are above"
+            pytest.fail(session.shouldfail)
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    stash = session.config.stash
+    if READY in stash and not session.config.option.keep_cluster:
+        _labkit(session.config, "down")
+    if session.config.option.require_live and stash.get(SKIPPED, "never asked for") and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _labkit(config: pytest.Config, command: str) -> int:
+    """Run a command of the course's own with its progress in view."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        reporter.ensure_newline()
+        return subprocess.call([sys.executable, "-m", "labkit.cli", command], cwd=ROOT)
+
+
+# -- what the last lines say --------------------------------------------------------------------
+@pytest.hookimpl(trylast=True)  # after the slowest tests, where it is not scrolled away
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line for each group that did not run in full, with its reason."""
+    missed = Counter((_group(report.nodeid), _reason(report)) for report in terminalreporter.getreports("skipped"))
+    if missed:
+        terminalreporter.section("not run")
+    for (group, reason), count in missed.items():
+        terminalreporter.write_line(f"{group}: {count} not run: {reason}", yellow=True)
+    if config.option.require_live and config.stash.get(SKIPPED, "never asked for"):
+        terminalreporter.write_line("--require-live: the live group did not run", red=True)
+
+
+def _group(nodeid: str) -> str:
+    file = nodeid.partition("::")[0]
+    if file.endswith(AGAIN):
+        return "notebooks, again"
+    return "notebooks" if file.endswith(".ipynb") else file
+
+
+def _reason(report: pytest.TestReport) -> str:
+    return str(report.longrepr[2]).removeprefix("Skipped: ")

@@ -1,0 +1,98 @@
+"""Checks, exercises and what they say."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from labkit import venue
+from labkit.course import labs, verbs
+from labkit.course.checks import Check, Report, Seen
+from labkit.errors import LabError
+from labkit.settings import MANIFESTS
+
+
+def claim(passed: bool) -> Check:
+    return Check("water is wet", lambda: Seen(passed, "37 ml"), "add water")
+
+
+def test_a_passing_report_reads_the_same_whatever_was_measured():
+    report = Report((claim(True).run(),))
+    assert repr(report) == "✓ water is wet\n1/1 passed"
+    assert "37 ml" in report._repr_html_()
+
+
+def test_a_failing_claim_says_what_was_seen_and_what_to_do():
+    report = Report((claim(True).run(), claim(False).run()))
+    assert not report.passed
+    assert "37 ml" in repr(report)
+    assert "add water" in repr(report)
+    assert repr(report).endswith("1/2 passed")
+
+
+def test_what_cannot_be_observed_fails_with_the_reason():
+    def broken() -> Seen:
+        raise LabError("No answer.", "the node is gone", "bring it up")
+
+    result = Check("it answers", broken, "bring it up").run()
+    assert not result.passed
+    assert "the node is gone" in result.measured
+
+
+def test_html_in_what_was_measured_stays_text():
+    report = Report((Check("c", lambda: Seen(False, "<script>"), "f").run(),))
+    assert "<script>" not in report._repr_html_()
+
+
+def test_hints_come_one_at_a_time_and_end_with_the_way_to_the_solution():
+    verbs._hints_given.clear()
+    hints = labs.exercise("05.1").hints
+    given = [verbs.hint("05.1") for _ in range(len(hints) + 1)]
+    assert all(hint in text for hint, text in zip(hints, given, strict=False))
+    assert "solution('05.1')" in given[-1]
+
+
+@pytest.mark.parametrize("number", ["5", "99", "", "05.2", "x.1"])
+def test_unknown_labs_and_exercises_are_said_to_be_unknown(number):
+    with pytest.raises(LabError):
+        verbs.check(number) if "." not in number else labs.exercise(number)
+
+
+def test_labs_come_in_order_and_build_upon_each_other():
+    assert [lab.number for lab in labs.LABS] == [f"{n:02d}" for n in range(len(labs.LABS))]
+    for before, after in zip(labs.LABS, labs.LABS[1:], strict=False):
+        assert set(before.start) <= set(after.start)
+
+
+def test_every_manifest_of_a_solution_exists():
+    named = re.findall(r"\$LABKIT_MANIFESTS/(\S+)", " ".join(c for lab in labs.LABS for c in lab.exercise.solution))
+    assert named
+    assert [name for name in named if not (MANIFESTS / name).exists()] == []
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+def test_a_wait_ends_with_what_it_waited_for():
+    with venue.use(Clock()) as clock:
+        seen = venue.wait("three seconds", clock.now, lambda now: now >= 3, timeout=10, every=1.0)
+    assert seen == 3
+
+
+def test_a_wait_that_fails_tells_each_state_once_and_the_last_one_in_its_error():
+    told: list[str] = []
+    with venue.use(Clock()), pytest.raises(LabError) as failure:
+        venue.wait("readiness", lambda: "ImagePullBackOff", lambda _: False, timeout=2, report=told.append)
+    assert told == ["ImagePullBackOff"]
+    assert "ImagePullBackOff" in failure.value.why

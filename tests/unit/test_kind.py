@@ -1,0 +1,89 @@
+"""What the course asks of kind, and what it makes of kind's refusals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from labkit import venue
+from labkit.cluster import kind
+from labkit.errors import LabError
+from labkit.settings import GATEWAY_HOST, Settings
+
+
+class Engine:
+    """A venue whose engine knows one container, and whose ports are taken up to a limit."""
+
+    def __init__(self, container: dict | None = None, taken: frozenset[int] = frozenset()) -> None:
+        self.container, self.taken = container, taken
+
+    def run(self, argv, **_) -> venue.Completed:
+        found = self.container is not None
+        return venue.Completed(tuple(argv), 0 if found else 1, json.dumps([self.container]), "", 0.0)
+
+    def port_is_free(self, host: str, port: int) -> bool:
+        return port not in self.taken
+
+
+def container(source: str) -> dict:
+    return {
+        "Id": "abc",
+        "State": {"Running": True},
+        "HostConfig": {"PortBindings": {"30080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8081"}]}},
+        "Mounts": [{"Source": source, "Destination": kind.MARK}],
+    }
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path) -> Path:
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
+    monkeypatch.setenv("LABKIT_PORT", "8080")
+    return tmp_path
+
+
+@pytest.mark.parametrize("prefix", ["", "/host_mnt"])
+def test_a_node_with_the_courses_mark_is_ours(home, prefix):
+    with venue.use(Engine(container(f"{prefix}{home}/owner"))):
+        node = kind.node()
+    assert (node.ours, node.port, node.running) == (True, 8081, True)
+
+
+def test_a_node_of_another_home_is_not_ours():
+    with venue.use(Engine(container("/somewhere/else/owner"))):
+        assert not kind.node().ours
+
+
+def test_the_next_free_port_is_taken():
+    with venue.use(Engine(taken=frozenset({8080, 8081}))):
+        assert kind.free_port() == 8082
+
+
+def test_no_free_port_is_said():
+    with venue.use(Engine(taken=frozenset(range(8000, 9000)))), pytest.raises(LabError):
+        kind.free_port()
+
+
+@pytest.mark.parametrize("cgroup_version", [1, 2])
+def test_the_gateway_listens_on_loopback_alone(home, cgroup_version):
+    document = yaml.safe_load(kind.configuration(Settings(), 8080, cgroup_version))
+    [node] = document["nodes"]
+    assert {mapping["listenAddress"] for mapping in node["extraPortMappings"]} == {GATEWAY_HOST}
+    assert all(mount["readOnly"] for mount in node["extraMounts"])
+
+
+def test_only_cgroup_v1_asks_the_kubelet_for_leniency(home):
+    old, new = (kind.configuration(Settings(), 8080, version) for version in (1, 2))
+    assert "failCgroupV1: false" in old
+    assert "failCgroupV1" not in new
+
+
+@pytest.mark.parametrize(
+    ("output", "word"),
+    [("no space left on device", "docker system df"), ("port is already allocated", "again"), ("", "labkit doctor")],
+)
+def test_what_kind_says_decides_what_to_do(output, word):
+    error = kind._creation_failed(venue.Completed(("kind",), 1, "", output, 0.0))
+    assert word in error.fix

@@ -1,0 +1,225 @@
+"""What the mesh room makes of raw answers."""
+
+from __future__ import annotations
+
+import json
+
+import pandas  # noqa: F401  imported before hypothesis starts its clocks
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkit import venue
+from labkit.mesh import diff, injection, istio, leftovers, telemetry, traffic
+from labkit.venue.live import Live
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(min_size=1), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(json_values)
+def test_nothing_differs_from_itself(value):
+    assert diff.diff(value, value).empty
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdef"), st.integers()), st.dictionaries(st.sampled_from("abcdef"), st.integers())
+)
+def test_a_diff_is_the_other_way_round_for_the_other_way_round(before, after):
+    there = diff.diff(before, after).set_index("field")
+    back = diff.diff(after, before).set_index("field")
+    turned = {"added": "removed", "removed": "added", "changed": "changed"}
+    assert dict(there.change.map(turned)) == dict(back.change)
+    assert dict(there.before) == dict(back.after)
+
+
+def test_a_new_first_container_leaves_the_others_unchanged():
+    before = {"containers": [{"name": "curl", "image": "a"}]}
+    after = {"containers": [{"name": "istio-proxy", "image": "p"}, {"name": "curl", "image": "a"}]}
+    found = diff.diff(before, after)
+    assert set(found.field) == {"containers[istio-proxy].image"}
+    assert set(found.change) == {"added"}
+
+
+def test_arguments_are_one_field():
+    found = diff.diff({"args": ["proxy"]}, {"args": ["proxy", "sidecar"]})
+    assert found.to_dict("records") == [
+        {"field": "args", "change": "changed", "before": "proxy", "after": "proxy sidecar"}
+    ]
+
+
+def test_a_value_that_becomes_null_is_a_change():
+    assert list(diff.diff({"a": 1}, {"a": None}).change) == ["changed"]
+
+
+def test_an_item_and_its_absence_differ_even_if_the_item_is_null():
+    assert list(diff.diff({"b": 1}, {"a": None, "b": 1}).change) == ["added"]
+
+
+bodies = st.text(st.characters(blacklist_characters=traffic._MARK), max_size=60)
+
+
+@given(st.lists(st.tuples(bodies, st.integers(0, 599), st.floats(0, 10), st.integers(0, 1)), min_size=1, max_size=5))
+def test_every_answer_of_curl_is_read_back(answers):
+    def outcome(status, seconds, connections):
+        return f'{traffic._MARK}{{"status": "{status:03d}", "seconds": {seconds}, "connections": {connections}}}\n'
+
+    output = "".join(body + outcome(*rest) for body, *rest in answers)
+    rows = traffic.parse(output)
+    assert [(row["body"], row["status"], row["new_connection"]) for row in rows] == [
+        (body, status, bool(connections)) for body, status, _, connections in answers
+    ]
+
+
+def test_the_pod_is_the_answers_own():
+    mark = traffic._MARK + '{"status": "200", "seconds": 0.1, "connections": 1}\n'
+    assert traffic.parse(json.dumps({"podname": "reviews-v1-x"}) + mark)[0]["pod"] == "reviews-v1-x"
+    assert traffic.parse("[1]" + mark)[0]["pod"] == ""
+    assert traffic.parse("<html>" + mark)[0]["pod"] == ""
+
+
+LOG = """info Running iptables restore with the following input:
+* nat
+-N ISTIO_REDIRECT
+-A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001
+-A OUTPUT -j ISTIO_OUTPUT
+COMMIT
+info Final iptables state (IPv4):
+-A OUTPUT -j ISTIO_OUTPUT
+"""
+
+
+def test_the_rules_are_those_that_were_put_in_place_each_once():
+    rules = injection.parse_rules(LOG)
+    assert rules.to_dict("records") == [
+        {"chain": "ISTIO_REDIRECT", "match": "-p tcp", "target": "REDIRECT", "to_port": "15001"},
+        {"chain": "OUTPUT", "match": "everything", "target": "ISTIO_OUTPUT", "to_port": ""},
+    ]
+
+
+class Answers(Live):
+    """An API server that knows these paths, and a shell that prints these manifests."""
+
+    def __init__(self, objects=None, printed=None) -> None:
+        super().__init__()
+        self.objects, self.printed = objects or {}, printed or {}
+
+    def kubernetes(self, method, path, body, query, content_type):
+        if path not in self.objects:
+            raise venue.KubernetesError(404, "NotFound", path, "")
+        return json.dumps(self.objects[path])
+
+    def run(self, argv, **_):
+        return venue.Completed(tuple(argv), 0, self.printed[argv[-1]], "", 0.0)
+
+
+def pod_with_token_volume(volume):
+    return {"metadata": {"name": volume}, "spec": {"volumes": [{"name": volume, "projected": {}}]}}
+
+
+def test_the_name_of_a_pods_token_volume_is_no_difference():
+    before, after = map(pod_with_token_volume, ("kube-api-access-x7k2p", "kube-api-access-9wq4z"))
+    assert injection.pod_diff(before, after).empty
+
+
+def test_webhooks_that_match_nothing_are_left_out():
+    def webhook(name, namespace_selector):
+        return {
+            "name": name,
+            "namespaceSelector": namespace_selector,
+            "objectSelector": {"matchExpressions": [{"key": "sidecar", "operator": "NotIn", "values": ["false"]}]},
+            "failurePolicy": "Fail",
+        }
+
+    asked = {"matchExpressions": [{"key": "rev", "operator": "DoesNotExist"}], "matchLabels": {"inject": "enabled"}}
+    retired = {"matchLabels": {injection.DEACTIVATED: "never-match"}}
+    path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+    items = [{"webhooks": [webhook("asked", asked), webhook("retired", retired)]}]
+    with venue.use(Answers({path: {"items": items}})):
+        [row] = injection.webhooks().to_dict("records")
+    assert row == {
+        "webhook": "asked",
+        "namespace_labels": "inject=enabled, !rev",
+        "pod_labels": "sidecar notin (false)",
+        "if_istiod_is_silent": "Fail",
+    }
+
+
+def test_profiles_are_compared_down_to_the_settings_inside_a_config_map():
+    def manifest(settings):
+        config = {"kind": "ConfigMap", "metadata": {"name": "istio"}, "data": {"mesh": settings, "template": "{{ if"}}
+        record = {"kind": "ConfigMap", "metadata": {"name": "values"}, "data": {"all": settings}}
+        return f"{json.dumps(config)}\n---\n{json.dumps(record)}\n"
+
+    printed = {"profile=one": manifest("log: none"), "profile=two": manifest("log: all")}
+    with venue.use(Answers(printed=printed)):
+        [row] = istio.profile_diff("one", "two").to_dict("records")
+    assert row == {
+        "object": "ConfigMap/istio", "field": "data.mesh.log", "change": "changed", "before": "none", "after": "all",
+    }  # fmt: skip
+
+
+def test_a_kubernetes_gateway_beside_istio_is_a_leftover():
+    gateway = {"kind": "GatewayList", "items": [{"metadata": {"name": "bookinfo"}}]}
+    path = "/apis/gateway.networking.k8s.io/v1/namespaces/istio-system/gateways"
+    with venue.use(Answers({path: gateway, "/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
+        [left] = leftovers.find("default", [])
+    assert (left.namespace, left.name) == ("istio-system", "bookinfo")
+
+
+UPSTREAM = (
+    "# TYPE envoy_istio_requests_total counter\n"
+    'envoy_istio_requests_total{destination="reviews-v1;default;reviews;v1",reporter="destination",'
+    'source_principal="spiffe://cluster.local/ns/default/sa/bookinfo-productpage",'
+    'destination_service="reviews.default.svc.cluster.local",request_protocol="HTTP/1.1",response_code="200",'
+    'response_flags="-"} 6\n'
+    'envoy_istio_requests_total{destination="details-v1;default;details;v1;Kubernetes",reporter="source",'
+    'source="reviews-v1;default;reviews;v1",source_principal="",'
+    'destination_service="details.default.svc.cluster.local",request_protocol="HTTP/1.1",response_code="503",'
+    'response_flags="UF"} 2\n'
+)
+NOWHERE = (
+    'envoy_istio_requests_total{destination="",reporter="source",source="gateway;istio-system;gateway;latest",'
+    'source_principal="",destination_service="",request_protocol="HTTP/1.1",response_code="404",'
+    'response_flags="NR"} 1\n'
+)
+ISTIOS_OWN = (
+    'istio_requests_total{reporter="destination",source_workload="productpage-v1",'
+    'source_principal="spiffe://cluster.local/ns/default/sa/bookinfo-productpage",'
+    'destination_workload="reviews-v1",destination_version="v1",destination_service_name="reviews",'
+    'request_protocol="http",response_code="200",response_flags="-",connection_security_policy="mutual_tls"} 6\n'
+)
+
+
+def test_upstream_envoys_counters_get_istios_labels():
+    destination, source = telemetry.parse(UPSTREAM)
+    assert destination.keys() == source.keys() == {*telemetry.LABELS, "value"}
+    assert destination["destination_service_name"] == "reviews"
+    assert destination["destination_version"] == "v1"
+    assert destination["connection_security_policy"] == "mutual_tls"
+    assert (source["source_workload"], source["destination_workload"]) == ("reviews-v1", "details-v1")
+    assert source["destination_service_name"] == "details"
+    assert (source["response_code"], source["response_flags"], source["value"]) == ("503", "UF", 2)
+
+
+def test_a_request_that_no_route_took_has_no_destination():
+    [row] = telemetry.parse(NOWHERE)
+    assert (row["source_workload"], row["response_flags"]) == ("gateway", "NR")
+    assert {row[key] for key in row if key.startswith("destination")} == {telemetry.UNKNOWN}
+
+
+def test_a_host_outside_of_the_cluster_keeps_its_name():
+    [row] = telemetry.parse(NOWHERE.replace('destination_service=""', 'destination_service="api.example.com"'))
+    assert row["destination_service_name"] == "api.example.com"
+
+
+def test_both_envoys_look_the_same():
+    [upstream, _] = telemetry.parse(UPSTREAM)
+    [own] = telemetry.parse(ISTIOS_OWN)
+    assert {key for key in own if own[key] != upstream[key]} <= {"source_workload"}
+
+
+def test_other_metrics_are_left_alone():
+    assert telemetry.parse("envoy_cluster_upstream_rq_total 3\nenvoy_server_live 1\n") == []

@@ -1,0 +1,353 @@
+"""The notebooks' skeleton, the same in each. A rule takes a notebook and returns what is wrong with it."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import pkgutil
+import re
+import statistics
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from private import private_things
+from pytest_notebooks import WIDGET_VIEW, cell_faults, tags
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+Notebook = nbformat.NotebookNode
+
+OPENING = ["Overview", "Before you start", "Time"]
+CLOSING = ["Check", "Exercise", "Summary", "Next"]
+MODULES = {"labkit", "IPython", "ipywidgets", "json", "kubernetes", "pandas", "pathlib", "plotly", "tempfile", "yaml"}
+
+
+# -- reading a notebook -------------------------------------------------------------------------
+def code(notebook: Notebook) -> list[Notebook]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose(notebook: Notebook) -> str:
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def sections(notebook: Notebook) -> dict[str, str]:
+    """The second-level headings in order, each with the prose up to the next."""
+    parts = re.split(r"^## +(.+?) *$", prose(notebook), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def numbered(text: str) -> int:
+    return len(re.findall(r"^ *\d+\. ", text, re.MULTILINE))
+
+
+def tree(cell: Notebook) -> ast.Module:
+    """The cell's Python; magics become the calls IPython makes of them."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        return ast.parse(TransformerManager().transform_cell(cell.source))
+    except SyntaxError:
+        return ast.Module([], [])
+
+
+def imported(cell: Notebook) -> Iterator[str]:
+    for node in ast.walk(tree(cell)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
+def lines(cell: Notebook) -> int:
+    return len([line for line in cell.source.splitlines() if line.strip()])
+
+
+# -- the rules ----------------------------------------------------------------------------------
+def one_title(notebook: Notebook) -> list[str]:
+    first = notebook.cells[0].source if notebook.cells else ""
+    titles = re.findall(r"^# .+", prose(notebook), re.MULTILINE)
+    return [] if first.startswith("# ") and len(titles) == 1 else ["one title, in the first cell"]
+
+
+def sections_in_order(notebook: Notebook) -> list[str]:
+    names = list(sections(notebook))
+    if names[:3] == OPENING and names[-4:] == CLOSING:
+        return []
+    return [f"sections open with {OPENING} and close with {CLOSING}; here: {names}"]
+
+
+def three_to_five_goals(notebook: Notebook) -> list[str]:
+    goals = numbered(sections(notebook).get("Overview", ""))
+    return [] if 3 <= goals <= 5 else [f"the Overview numbers 3 to 5 goals; here: {goals}"]
+
+
+def time_measured(notebook: Notebook) -> list[str]:
+    text = sections(notebook).get("Time", "").lower()
+    untold = [
+        what for what in ("reading", "running") if not re.search(rf"{what}[^.\d]*\d+(?:\.\d+)? (?:s|min)\b", text)
+    ]
+    return [f"Time tells minutes or seconds of {what}" for what in untold]
+
+
+def three_line_summary(notebook: Notebook) -> list[str]:
+    summary = [line for line in sections(notebook).get("Summary", "").splitlines() if line.strip()]
+    return [] if len(summary) == 3 else [f"the Summary has three lines; here: {len(summary)}"]
+
+
+def one_import_cell(notebook: Notebook) -> list[str]:
+    importing = [number for number, cell in enumerate(code(notebook)) if any(imported(cell))]
+    return [] if len(importing) == 1 else [f"one cell imports; here: {len(importing)}"]
+
+
+def known_imports(notebook: Notebook) -> list[str]:
+    return [f"`import {name}`" for cell in code(notebook) for name in imported(cell) if name not in MODULES]
+
+
+def short_cells(notebook: Notebook) -> list[str]:
+    lengths = [lines(cell) for cell in code(notebook)]
+    faults = [f"cell {number} has {length} lines, 5 at most" for number, length in enumerate(lengths) if length > 5]
+    if lengths and statistics.median(lengths) > 2:
+        faults.append(f"the median cell has {statistics.median(lengths):g} lines, 2 at most")
+    return faults
+
+
+def prose_before_code(notebook: Notebook) -> list[str]:
+    kinds = [cell.cell_type for cell in notebook.cells]
+    longest = max((len(run) for run in "".join(kind[0] for kind in kinds).split("m")), default=0)
+    return [] if longest <= 3 else [f"{longest} code cells in a row without prose"]
+
+
+def no_story_in_comments(notebook: Notebook) -> list[str]:
+    commented = [cell for cell in code(notebook) if re.search(r"^\s*# ", cell.source, re.MULTILINE)]
+    return [f"a comment where prose should tell it: {cell.source.splitlines()[0]}" for cell in commented]
+
+
+def run_in_order(notebook: Notebook) -> list[str]:
+    counts = [cell.execution_count for cell in code(notebook) if "nbval-skip" not in tags(cell)]
+    return [] if counts == list(range(1, len(counts) + 1)) else [f"stored from one run, top to bottom; here: {counts}"]
+
+
+def outputs_stored(notebook: Notebook) -> list[str]:
+    return [] if any(cell.outputs for cell in code(notebook)) else ["no output is stored"]
+
+
+def no_failure_unless_intended(notebook: Notebook) -> list[str]:
+    def failed(cell: Notebook) -> bool:
+        return any(output.output_type == "error" for output in cell.outputs)
+
+    return [
+        f"cell {number} {'should have failed' if 'raises-exception' in tags(cell) else 'failed'}"
+        for number, cell in enumerate(code(notebook))
+        if failed(cell) != ("raises-exception" in tags(cell)) and "nbval-skip" not in tags(cell)
+    ]
+
+
+def verdict_stored(notebook: Notebook) -> list[str]:
+    verdicts = [cell for cell in code(notebook) if "nbval-check-output" in tags(cell)]
+    passed = [text for cell in verdicts for text in re.findall(r"\b(\d+)/(\d+) passed", str(cell.outputs))]
+    if any(one == all_ != "0" for one, all_ in passed):
+        return []
+    return ["a cell tagged `nbval-check-output` stores `n/n passed`"]
+
+
+def no_widget_state(notebook: Notebook) -> list[str]:
+    views = [output for cell in code(notebook) for output in cell.outputs if WIDGET_VIEW in output.get("data", {})]
+    return ["widget state is stored"] if "widgets" in notebook.metadata or views else []
+
+
+def nothing_private(notebook: Notebook) -> list[str]:
+    return private_things(nbformat.writes(notebook))
+
+
+def cells_could_fail(notebook: Notebook) -> list[str]:
+    """The guards of pytest_notebooks, without a cluster: unknown tags, shell escapes, unrun checks."""
+
+    def options(cell: Notebook) -> dict[str, bool]:
+        return {"check": "nbval-check-output" in tags(cell), "skip": "nbval-skip" in tags(cell)}
+
+    return [fault for cell in code(notebook) for fault in cell_faults(cell, options(cell))]
+
+
+def starts_nothing(notebook: Notebook) -> list[str]:
+    text = "\n".join(ast.unparse(tree(cell)) for cell in code(notebook))
+    words = re.findall(r"\b(?:__import__|eval|exec|os\.(?:system|popen)|subprocess|socket)\b\(?", text)
+    return [f"a notebook starts no process and opens no socket of its own: {word}" for word in words if word != "exec"]
+
+
+def names_exist(notebook: Notebook) -> list[str]:
+    """What a cell names of labkit, it has: a renamed function is found here, not on a live cluster."""
+    nodes = [node for cell in code(notebook) for node in ast.walk(tree(cell))]
+    names = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("labkit")
+        for alias in node.names
+    }
+    chains = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    full = {names.get(root, root) + dot + rest for root, dot, rest in (chain.partition(".") for chain in chains)}
+    named = {*names.values(), *(chain for chain in full if re.fullmatch(r"labkit(\.\w+)+", chain))}
+    return [f"there is no {name}" for name in sorted(named) if not _resolves(name)]
+
+
+def _resolves(name: str) -> bool:
+    try:
+        pkgutil.resolve_name(name)
+    except (AttributeError, ImportError):
+        return False
+    return True
+
+
+def small_file(notebook: Notebook) -> list[str]:
+    size = len(nbformat.writes(notebook))
+    return [] if size < 2_000_000 else [f"{size / 1e6:.1f} MB; a code host shows no more than 2"]
+
+
+RULES: list[Callable[[Notebook], list[str]]] = [
+    one_title, sections_in_order, three_to_five_goals, time_measured, three_line_summary, one_import_cell,
+    known_imports, short_cells, prose_before_code, no_story_in_comments, run_in_order, outputs_stored,
+    no_failure_unless_intended, verdict_stored, no_widget_state, nothing_private, cells_could_fail, starts_nothing,
+    names_exist, small_file,
+]  # fmt: skip
+
+
+# -- held by every notebook ---------------------------------------------------------------------
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_each_notebook_keeps(path, rule):
+    assert rule(nbformat.read(path, as_version=4)) == []
+
+
+def test_notebooks_are_numbered_without_a_gap():
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(len(NOTEBOOKS))]
+
+
+# -- and each rule is broken by one -------------------------------------------------------------
+def markdown(source: str) -> Notebook:
+    return new_markdown_cell(source)
+
+
+def run(source: str, count: int, text: str = "ok", *cell_tags: str) -> Notebook:
+    outputs = [new_output("stream", text=text)]
+    return new_code_cell(source, execution_count=count, outputs=outputs, metadata={"tags": list(cell_tags)})
+
+
+GOOD = new_notebook(
+    cells=[
+        markdown("# A lab"),
+        markdown("## Overview\nWhy.\n\n1. one\n2. two\n3. three"),
+        markdown("## Before you start\nLab 00."),
+        markdown("## Time\nReading 5 min, running 30 s."),
+        run("import labkit\n%load_ext labkit", 1),
+        markdown("## Pods are named at random\nLook."),
+        run("%kubectl get pods", 2),
+        markdown("## Check\nDone?"),
+        run("labkit.check('05')", 3, "3/3 passed", "nbval-check-output"),
+        markdown("## Exercise\nTry."),
+        markdown("## Summary\n- one\n- two\n- three"),
+        markdown("## Next\nLab 06."),
+    ]
+)
+IMPORT, SHOW, CHECK = 4, 6, 8
+
+
+def without(section: str) -> Callable[[Notebook], None]:
+    def change(notebook: Notebook) -> None:
+        notebook.cells = [cell for cell in notebook.cells if not cell.source.startswith(f"## {section}")]
+
+    return change
+
+
+def source(number: int, text: str) -> Callable[[Notebook], None]:
+    def change(notebook: Notebook) -> None:
+        notebook.cells[number].source = text
+
+    return change
+
+
+def output(text: str) -> Callable[[Notebook], None]:
+    def change(notebook: Notebook) -> None:
+        notebook.cells[SHOW].outputs = [new_output("stream", text=text)]
+
+    return change
+
+
+def fields(number: int, **values) -> Callable[[Notebook], None]:
+    def change(notebook: Notebook) -> None:
+        notebook.cells[number].update(values)
+
+    return change
+
+
+def more_code(notebook: Notebook) -> None:
+    notebook.cells[SHOW:SHOW] = [run("1", 1)] * 4
+
+
+def cleared(notebook: Notebook) -> None:
+    for cell in code(notebook):
+        cell.outputs = []
+
+
+def widget_state(notebook: Notebook) -> None:
+    notebook.metadata["widgets"] = {}
+
+
+ERROR = new_output("error", ename="E", evalue="")
+TOKEN = ".".join(["eyJhbGciOiJSUzI1NiJ9", "eyJpc3MiOiJ0ZXN0ZXIifQ", "c2lnbmF0dXJlc2ln"])
+BREAKS = [
+    (one_title, source(0, "A lab")),
+    (one_title, source(2, "# Another title")),
+    *[(sections_in_order, without(section)) for section in OPENING + CLOSING],
+    (sections_in_order, source(3, "## Duration")),
+    (three_to_five_goals, source(1, "## Overview\n1. one\n2. two")),
+    (three_to_five_goals, source(1, "## Overview\n" + "1. goal\n" * 6)),
+    (time_measured, source(3, "## Time\nNot long.")),
+    (time_measured, source(3, "## Time\nReading 5 min. Running: who knows.")),
+    (three_line_summary, source(10, "## Summary\nAll in one.")),
+    (one_import_cell, source(SHOW, "import json")),
+    (one_import_cell, source(IMPORT, "1")),
+    (known_imports, source(IMPORT, "import labkit, requests")),
+    (known_imports, source(IMPORT, "from subprocess import run")),
+    (short_cells, source(SHOW, "a\n" * 6)),
+    (short_cells, lambda notebook: [source(n, "a\n" * 4)(notebook) for n in (IMPORT, SHOW, CHECK)]),
+    (prose_before_code, more_code),
+    (no_story_in_comments, source(SHOW, "# first we look\n%kubectl get pods")),
+    (run_in_order, fields(SHOW, execution_count=None)),
+    (run_in_order, fields(SHOW, execution_count=7)),
+    (outputs_stored, cleared),
+    (no_failure_unless_intended, fields(SHOW, outputs=[ERROR])),
+    (no_failure_unless_intended, fields(SHOW, metadata={"tags": ["raises-exception"]})),
+    (verdict_stored, fields(CHECK, metadata={})),
+    (verdict_stored, fields(CHECK, outputs=[new_output("stream", text="2/3 passed")])),
+    (no_widget_state, widget_state),
+    (no_widget_state, fields(SHOW, outputs=[new_output("display_data", data={WIDGET_VIEW: {}})])),
+    (nothing_private, output("-----BEGIN RSA PRIVATE KEY-----")),
+    (nothing_private, output(TOKEN)),
+    (nothing_private, output("/" + "home/somebody/istio/bin")),
+    (nothing_private, output("https://" + ".".join(["pypi", "org"]) + "/simple")),
+    (cells_could_fail, source(SHOW, "!kubectl get pods")),
+    (cells_could_fail, fields(SHOW, metadata={"tags": ["nbval-check"]})),
+    (starts_nothing, source(SHOW, "labkit.os.system('ls')")),
+    (names_exist, source(SHOW, "labkit.mesh.bookinfo.no_such_thing()")),
+    (names_exist, source(IMPORT, "from labkit import mesh\nmesh.no_such_room.function()")),
+    (names_exist, source(IMPORT, "from labkit import no_such_name")),
+    (small_file, output("x" * 2_000_001)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_a_good_notebook_keeps(rule):
+    assert rule(GOOD) == []
+
+
+@pytest.mark.parametrize(("rule", "change"), BREAKS, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_notebook_that_breaks(rule, change):
+    notebook = copy.deepcopy(GOOD)
+    change(notebook)
+    assert rule(notebook)
+
+
+def test_every_rule_is_broken_by_a_notebook():
+    assert {rule for rule, _ in BREAKS} == set(RULES)

@@ -1,0 +1,90 @@
+"""The hosted runs: valid, least privileged, pinned, and running what a reader runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from labkit.settings import settings
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+ACTIONLINT = "v1.7.12"
+
+
+@pytest.fixture(scope="module")
+def actionlint() -> Path:
+    """Built once for the machine, where there is a Go toolchain to build it with."""
+    folder = settings().cache / f"actionlint-{ACTIONLINT}"
+    program = folder / "actionlint"
+    if not program.exists():
+        if not shutil.which("go"):
+            pytest.skip("actionlint is built with Go, and there is no `go` here (fix: install Go)")
+        package = f"github.com/rhysd/actionlint/cmd/actionlint@{ACTIONLINT}"
+        build = ["go", "install", package]
+        environment = {**os.environ, "GOBIN": str(folder)}
+        built = subprocess.run(build, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        if built.returncode:
+            pytest.skip(
+                f"actionlint could not be built: {built.stderr.strip().splitlines()[-1]} (fix: check the network)"
+            )
+    return program
+
+
+def linted(actionlint: Path, *files: Path) -> subprocess.CompletedProcess:
+    # shellcheck and pyflakes where they happen to be installed would make the verdict depend on the machine
+    command = [str(actionlint), "-shellcheck=", "-pyflakes=", *map(str, files)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_workflows_are_valid(actionlint):
+    result = linted(actionlint, *WORKFLOWS)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_an_invalid_workflow_is_seen(actionlint, tmp_path):
+    broken = tmp_path / "broken.yml"
+    broken.write_text(WORKFLOWS[0].read_text().replace("runs-on:", "run-on:"))
+    assert linted(actionlint, broken).returncode
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+class TestEach:
+    def test_may_only_read(self, path):
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["permissions"] == {"contents": "read"}
+        assert not any("permissions" in job for job in workflow["jobs"].values())
+
+    def test_pins_its_actions_to_a_commit_and_says_which_version_that_is(self, path):
+        uses = re.findall(r"uses: (.+)", path.read_text())
+        assert uses
+        assert [each for each in uses if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", each)] == []
+
+    def test_runs_what_a_reader_runs_on_a_live_mesh_from_releases(self, path):
+        workflow = yaml.safe_load(path.read_text())
+        commands = [step.get("run") for job in workflow["jobs"].values() for step in job["steps"]]
+        assert "make test" in commands
+        assert "--require-live" in workflow["env"]["PYTEST_ADDOPTS"]
+        assert workflow["env"]["LABKIT_SOURCE"] == "releases"
+
+    def test_ends_in_bounded_time(self, path):
+        assert all(job["timeout-minutes"] <= 60 for job in yaml.safe_load(path.read_text())["jobs"].values())
+
+
+def test_both_architectures_are_tested():
+    matrix = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())["jobs"]["test"]["strategy"][
+        "matrix"
+    ]
+    assert matrix == {"machine": ["ubuntu-24.04", "ubuntu-24.04-arm"]}
+
+
+def test_the_weekly_run_names_only_versions_that_the_settings_read():
+    settings_read = (ROOT / "labkit" / "settings.py").read_text()
+    named = set(re.findall(r"LABKIT_\w+", (ROOT / ".github" / "workflows" / "weekly.yml").read_text()))
+    assert {name for name in named if f'"{name}"' not in settings_read} == set()
