@@ -125,7 +125,8 @@ def _platform() -> list[Finding]:
 
 def _source() -> list[Finding]:
     source = sources.choose()
-    if settings().source and (why := source.reachable()):  # who names a source is taken at their word, not here
+    # who names a source is taken at their word, not here
+    if settings().source and not source.is_here() and (why := source.reachable()):
         return [
             Finding("image source", f"{source.name}: {why}", "bad", "unset LABKIT_SOURCE: the course picks another")
         ]

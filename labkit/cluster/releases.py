@@ -48,10 +48,13 @@ class Releases:
     node_image_digest: str = NODE_IMAGE_DIGEST
     name: str = "releases"
 
+    def is_here(self) -> bool:
+        """Whether nothing has to be fetched any more: a course begun at home goes on without a network."""
+        tools = (settings().bin / "kind", settings().bin / "kubectl")
+        return all(tool.exists() for tool in tools) and images.exists(self._node_image_name())
+
     def reachable(self) -> str | None:
-        """None if everything can be had from here (or is here already), else why not. Answers within two seconds."""
-        if self._is_here():
-            return None
+        """None if everything can be had from here, else why not. Answers within two seconds."""
         asked = {
             "kind": _kind_address() + ".sha256sum",
             "kubectl": _kubectl_address() + ".sha256",
@@ -98,11 +101,6 @@ class Releases:
     def _node_image_name(self) -> str:
         """What decides which images it holds: Istio's version, and which of its samples are run."""
         return images.node_image(NODE_IMAGE, self.node_image_digest, ISTIO, *images.SAMPLES)
-
-    def _is_here(self) -> bool:
-        """Whether nothing has to be fetched any more: a course begun at home goes on without a network."""
-        tools = (settings().bin / "kind", settings().bin / "kubectl")
-        return all(tool.exists() for tool in tools) and images.exists(self._node_image_name())
 
     def _node_base(self, progress: Progress) -> str:
         reference = _mirrored(NODE_IMAGE)

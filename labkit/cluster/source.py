@@ -15,6 +15,9 @@ class Source(Protocol):
 
     name: str
 
+    def is_here(self) -> bool:
+        """Whether nothing has to be fetched or built any more. Answers at once, and asks no network."""
+
     def reachable(self) -> str | None:
         """None if what it hands out can be had on this machine now, else why not. Answers within two seconds."""
 

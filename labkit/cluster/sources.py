@@ -13,14 +13,19 @@ PATIENCE = 3.0  # seconds
 
 
 def choose() -> Source:
-    """The source that LABKIT_SOURCE names; else releases where they can be reached, else packages.
+    """The source that LABKIT_SOURCE names; else one that is here already; else releases where they can be reached,
+    else packages.
 
-    Raises LabError, with the reason against each, where neither can be had. Answers within three seconds.
+    Raises LabError, with the reason against each, where neither can be had. Answers within six seconds.
     """
     known: dict[str, Source] = {source.name: source for source in (Releases(), Packages())}
     named = settings().source
     if named:
         return _named(named, known)
+    here = together({name: source.is_here for name, source in known.items()}, PATIENCE)
+    for name, is_here in here.items():
+        if is_here:
+            return known[name]
     reasons = together({name: source.reachable for name, source in known.items()}, PATIENCE)
     for name, source in known.items():
         if name in reasons and reasons[name] is None:

@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from labkit import venue
+from labkit.cluster import sources
+from labkit.progress import Progress
 from labkit.settings import settings
 
 pytestmark = pytest.mark.live
@@ -85,7 +88,7 @@ def test_a_taken_port_is_left_alone_and_the_next_one_named(lab):
 
 
 def test_somebody_elses_cluster_of_the_same_name_is_left_alone(lab):
-    run = ["docker", "run", "--detach", "--name", lab.node, "--entrypoint", "sleep", _any_image(), "infinity"]
+    run = ["docker", "run", "--detach", "--name", lab.node, "--entrypoint", "sleep", _node_image(), "infinity"]
     subprocess.run(run, check=True, capture_output=True)
     theirs = lab.container()
     for command in (("up", "--until", "cluster"), ("down",)):
@@ -112,7 +115,5 @@ def test_another_kubeconfig_is_neither_read_nor_changed(lab, tmp_path):
     assert lab.container() == ""
 
 
-def _any_image() -> str:
-    from labkit.settings import NODE_IMAGE
-
-    return NODE_IMAGE
+def _node_image() -> str:
+    return sources.choose().node_image(Progress(lambda event: None, venue.now))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from labkit import venue
 from labkit.cluster import downloads, packages
-from labkit.cluster.packages import build, go, istio, recipes, tools
+from labkit.cluster.packages import build, go, istio, recipes, steps, tools
 from labkit.cluster.packages.steps import STAMP, Step
 from labkit.errors import LabError
 from labkit.progress import Progress
@@ -205,6 +205,19 @@ def test_a_tool_that_changed_where_it_is_used_is_replaced(kind):
 def test_only_this_machines_archive_is_built():
     with pytest.raises(LabError):
         packages.Packages().istio_archive(ISTIO, "darwin", settings().architecture, quiet())
+
+
+def test_all_is_here_once_the_node_image_was_built_and_while_the_engine_holds_it(monkeypatch):
+    assert not packages.Packages().is_here()
+    monkeypatch.setattr(packages.Packages, "images", lambda self, progress: [])
+    monkeypatch.setattr(packages.images, "preload", lambda base, names, progress: "istio-lab/node:1")
+    steps.builds().mkdir(parents=True)
+    packages.Packages().node_image(quiet())
+    held = {"istio-lab/node:1"}
+    monkeypatch.setattr(packages.images, "exists", held.__contains__)
+    assert packages.Packages().is_here()
+    held.clear()
+    assert not packages.Packages().is_here()
 
 
 # -- the machine ------------------------------------------------------------------------------------

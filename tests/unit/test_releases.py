@@ -139,12 +139,16 @@ def test_unreachable_says_what_and_why(end, monkeypatch):
     assert "Istio" not in reason
 
 
-def test_reachable_when_everything_is_here(end, progress):
+def test_everything_is_here_only_with_the_tools_and_the_image_and_no_network_is_asked(end, progress):
     Releases().tool("kind", progress)
+    with venue.use(Played(lambda argv: (0, ""))):
+        assert not Releases().is_here()
     Releases().tool("kubectl", progress)
     end.requests.clear()
+    with venue.use(Played(lambda argv: (1, ""))):
+        assert not Releases().is_here()
     with venue.use(Played(lambda argv: (0, ""))):
-        assert Releases().reachable() is None
+        assert Releases().is_here()
     assert end.requests == []
 
 

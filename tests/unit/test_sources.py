@@ -18,6 +18,8 @@ def reasons(monkeypatch):
     reasons = {"releases": None, "packages": None}
     monkeypatch.setattr(Releases, "reachable", lambda self: reasons["releases"])
     monkeypatch.setattr(Packages, "reachable", lambda self: reasons["packages"])
+    monkeypatch.setattr(Releases, "is_here", lambda self: False)
+    monkeypatch.setattr(Packages, "is_here", lambda self: False)
     monkeypatch.delenv("LABKIT_SOURCE", raising=False)
     return reasons
 
@@ -28,6 +30,12 @@ def test_what_is_published_comes_first(reasons):
 
 def test_what_can_be_built_comes_next(reasons):
     reasons["releases"] = "no network"
+    assert sources.choose().name == "packages"
+
+
+def test_one_that_is_here_already_is_not_looked_for(reasons, monkeypatch):
+    monkeypatch.setattr(Packages, "is_here", lambda self: True)
+    monkeypatch.setattr(Releases, "reachable", lambda self: pytest.fail("the network was asked"))
     assert sources.choose().name == "packages"
 
 

@@ -24,6 +24,11 @@ class Packages:
 
     name = "packages"
 
+    def is_here(self) -> bool:
+        """Whether everything was built once, and the engine still holds it. What changed since is built anew."""
+        built = _last_node_image()
+        return built.exists() and images.exists(built.read_text())
+
     def reachable(self) -> str | None:
         """None if everything can be built here, else why not. Answers at once."""
         unmet = tools.obstacle()
@@ -57,7 +62,9 @@ class Packages:
 
     def node_image(self, progress: Progress) -> str:
         """The course's node image: Kubernetes' images, Istio's and the samples' on kind's own base."""
-        return images.preload(NODE_BASE, self.images(progress), progress)
+        name = images.preload(NODE_BASE, self.images(progress), progress)
+        _last_node_image().write_text(name)
+        return name
 
     def images(self, progress: Progress) -> list[str]:
         """Every image the course needs, in the container engine, under the name that its manifests ask for."""
@@ -79,6 +86,10 @@ class Packages:
     def mirror(self) -> Path:
         """The folder of published files: each at the path of its official address."""
         return builds() / "mirror"
+
+
+def _last_node_image() -> Path:
+    return builds() / "node-image"
 
 
 def _published(program: str) -> tuple[Step, str]:
