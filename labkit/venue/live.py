@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -12,10 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.settings import MANIFESTS, settings
 from labkit.venue.seam import Completed, KubernetesError, Response, Unreachable
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class Live:
@@ -95,7 +100,8 @@ class Live:
         try:
             # a proxy of the reader's leads to the internet, and must not stand between them and 127.0.0.1
             proxied = httpx.URL(url).host not in ("127.0.0.1", "localhost")
-            answer = httpx.request(method, url, headers=headers, content=body, timeout=timeout, trust_env=proxied)
+            options = {"timeout": timeout, "trust_env": proxied, "verify": _trusted()}
+            answer = httpx.request(method, url, headers=headers, content=body, **options)
         except httpx.HTTPError as error:
             raise Unreachable(
                 f"{method} {url} got no answer.",
@@ -143,6 +149,14 @@ class Live:
         if key not in self._clients:
             self._clients = {key: config.new_client_from_config(config_file=str(path))}
         return self._clients[key]
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The public authorities; reading them takes longer than most answers, so that it is done once."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def _no_cluster(missing: Path) -> LabError:

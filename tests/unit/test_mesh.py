@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import venue
-from labkit.mesh import diff, injection, istio, leftovers, telemetry, traffic
+from labkit.mesh import diff, injection, istio, leftovers
 from labkit.venue.live import Live
 
 json_values = st.recursive(
@@ -56,28 +56,6 @@ def test_a_value_that_becomes_null_is_a_change():
 
 def test_an_item_and_its_absence_differ_even_if_the_item_is_null():
     assert list(diff.diff({"b": 1}, {"a": None, "b": 1}).change) == ["added"]
-
-
-bodies = st.text(st.characters(blacklist_characters=traffic._MARK), max_size=60)
-
-
-@given(st.lists(st.tuples(bodies, st.integers(0, 599), st.floats(0, 10), st.integers(0, 1)), min_size=1, max_size=5))
-def test_every_answer_of_curl_is_read_back(answers):
-    def outcome(status, seconds, connections):
-        return f'{traffic._MARK}{{"status": "{status:03d}", "seconds": {seconds}, "connections": {connections}}}\n'
-
-    output = "".join(body + outcome(*rest) for body, *rest in answers)
-    rows = traffic.parse(output)
-    assert [(row["body"], row["status"], row["new_connection"]) for row in rows] == [
-        (body, status, bool(connections)) for body, status, _, connections in answers
-    ]
-
-
-def test_the_pod_is_the_answers_own():
-    mark = traffic._MARK + '{"status": "200", "seconds": 0.1, "connections": 1}\n'
-    assert traffic.parse(json.dumps({"podname": "reviews-v1-x"}) + mark)[0]["pod"] == "reviews-v1-x"
-    assert traffic.parse("[1]" + mark)[0]["pod"] == ""
-    assert traffic.parse("<html>" + mark)[0]["pod"] == ""
 
 
 LOG = """info Running iptables restore with the following input:
@@ -167,59 +145,3 @@ def test_a_kubernetes_gateway_beside_istio_is_a_leftover():
     with venue.use(Answers({path: gateway, "/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
         [left] = leftovers.find("default", [])
     assert (left.namespace, left.name) == ("istio-system", "bookinfo")
-
-
-UPSTREAM = (
-    "# TYPE envoy_istio_requests_total counter\n"
-    'envoy_istio_requests_total{destination="reviews-v1;default;reviews;v1",reporter="destination",'
-    'source_principal="spiffe://cluster.local/ns/default/sa/bookinfo-productpage",'
-    'destination_service="reviews.default.svc.cluster.local",request_protocol="HTTP/1.1",response_code="200",'
-    'response_flags="-"} 6\n'
-    'envoy_istio_requests_total{destination="details-v1;default;details;v1;Kubernetes",reporter="source",'
-    'source="reviews-v1;default;reviews;v1",source_principal="",'
-    'destination_service="details.default.svc.cluster.local",request_protocol="HTTP/1.1",response_code="503",'
-    'response_flags="UF"} 2\n'
-)
-NOWHERE = (
-    'envoy_istio_requests_total{destination="",reporter="source",source="gateway;istio-system;gateway;latest",'
-    'source_principal="",destination_service="",request_protocol="HTTP/1.1",response_code="404",'
-    'response_flags="NR"} 1\n'
-)
-ISTIOS_OWN = (
-    'istio_requests_total{reporter="destination",source_workload="productpage-v1",'
-    'source_principal="spiffe://cluster.local/ns/default/sa/bookinfo-productpage",'
-    'destination_workload="reviews-v1",destination_version="v1",destination_service_name="reviews",'
-    'request_protocol="http",response_code="200",response_flags="-",connection_security_policy="mutual_tls"} 6\n'
-)
-
-
-def test_upstream_envoys_counters_get_istios_labels():
-    destination, source = telemetry.parse(UPSTREAM)
-    assert destination.keys() == source.keys() == {*telemetry.LABELS, "value"}
-    assert destination["destination_service_name"] == "reviews"
-    assert destination["destination_version"] == "v1"
-    assert destination["connection_security_policy"] == "mutual_tls"
-    assert (source["source_workload"], source["destination_workload"]) == ("reviews-v1", "details-v1")
-    assert source["destination_service_name"] == "details"
-    assert (source["response_code"], source["response_flags"], source["value"]) == ("503", "UF", 2)
-
-
-def test_a_request_that_no_route_took_has_no_destination():
-    [row] = telemetry.parse(NOWHERE)
-    assert (row["source_workload"], row["response_flags"]) == ("gateway", "NR")
-    assert {row[key] for key in row if key.startswith("destination")} == {telemetry.UNKNOWN}
-
-
-def test_a_host_outside_of_the_cluster_keeps_its_name():
-    [row] = telemetry.parse(NOWHERE.replace('destination_service=""', 'destination_service="api.example.com"'))
-    assert row["destination_service_name"] == "api.example.com"
-
-
-def test_both_envoys_look_the_same():
-    [upstream, _] = telemetry.parse(UPSTREAM)
-    [own] = telemetry.parse(ISTIOS_OWN)
-    assert {key for key in own if own[key] != upstream[key]} <= {"source_workload"}
-
-
-def test_other_metrics_are_left_alone():
-    assert telemetry.parse("envoy_cluster_upstream_rq_total 3\nenvoy_server_live 1\n") == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 from hypothesis import given
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 
 from labkit import venue
 from labkit.cluster import downloads, packages
-from labkit.cluster.packages import build, go, istio, recipes, steps, tools
+from labkit.cluster.packages import addons, build, go, istio, recipes, steps, tools
 from labkit.cluster.packages.steps import STAMP, Step
 from labkit.errors import LabError
+from labkit.mesh.telemetry import names
 from labkit.progress import Progress
 from labkit.settings import ISTIO, ISTIO_HUB, settings
 from labkit.venue.seam import Completed
@@ -159,6 +162,88 @@ def test_the_archive_unpacks_like_a_release(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["bin", "manifest.yaml", "samples"]
     executable = [path.name for path in folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o100]
     assert sorted(executable) == ["istioctl", "run.sh"]
+
+
+# -- Istio's Prometheus -----------------------------------------------------------------------------
+ADDON = (
+    f"data:\n  prometheus.yml: |\n    scrape_configs:\n{addons.JOB}      honor_labels: true\n    - job_name: others\n"
+)
+
+
+def test_prometheus_applies_the_rules_to_the_proxies_alone(tmp_path):
+    manifest = tmp_path / "prometheus.yaml"
+    manifest.write_text(ADDON)
+    config = yaml.safe_load(yaml.safe_load(istio._prometheus(manifest))["data"]["prometheus.yml"])
+    proxies, others = config["scrape_configs"]
+    assert proxies["metric_relabel_configs"] == list(addons.rules())
+    assert proxies["honor_labels"] is True
+    assert others == {"job_name": "others"}
+
+
+def test_an_addon_that_is_not_as_expected_is_refused(tmp_path):
+    manifest = tmp_path / "prometheus.yaml"
+    manifest.write_text(ADDON.replace("kubernetes-pods", "pods"))
+    with pytest.raises(LabError):
+        istio._prometheus(manifest)
+
+
+def test_the_rules_are_part_of_the_archive_and_not_of_istios_commands(monkeypatch):
+    archive, commands = istio.archive("linux", "amd64").key, istio.commands().key
+    monkeypatch.setattr(addons, "job", lambda: "others")
+    assert istio.archive("linux", "amd64").key != archive
+    assert istio.commands().key == commands
+
+
+def relabeled(sample: dict[str, str]) -> dict[str, str]:
+    """Prometheus' `replace`: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#relabel_config."""
+    for rule in addons.rules():
+        joined = ";".join(sample.get(label, "") for label in rule["source_labels"])
+        if match := re.fullmatch(rule["regex"], joined, re.DOTALL):
+            value = match.expand(rule["replacement"].replace("$", "\\"))
+            sample = {**sample, rule["target_label"]: value}
+            sample = {label: value for label, value in sample.items() if value}
+    return sample
+
+
+workloads = st.lists(WORD | st.just(""), min_size=4, max_size=5).map(";".join) | st.just("")
+upstream = st.fixed_dictionaries(
+    {
+        "reporter": st.sampled_from(["source", "destination"]),
+        "source": workloads,
+        "destination": workloads,
+        "source_principal": st.sampled_from(["", "spiffe://cluster.local/ns/default/sa/default"]),
+        "destination_service": st.sampled_from(["", "reviews.default.svc.cluster.local", "api.example.com"]),
+        "request_protocol": st.sampled_from(["HTTP/1.1", "HTTP/2", ""]),
+        "response_code": st.sampled_from(["200", "503"]),
+        "response_flags": st.sampled_from(["-", "UF,URX"]),
+        "grpc_response_status": st.sampled_from(["", "0", "14"]),
+    }
+)
+HISTOGRAMS = ("reporter", "source", "destination", "destination_service", "response_code")
+
+
+@given(upstream)
+def test_prometheus_reads_upstream_envoys_labels_as_the_direct_scrape_does(labels):
+    pairs = ",".join(f'{name}="{value}"' for name, value in labels.items())
+    seen = relabeled({"__name__": f"envoy_{names.REQUESTS}", **labels})
+    assert seen["__name__"] == names.REQUESTS
+    assert not seen.keys() & {"source", "destination"}
+    assert {label: seen[label] for label in names.LABELS} == names.series(f"envoy_{names.REQUESTS}{{{pairs}}}").labels
+
+
+@given(upstream)
+def test_prometheus_reads_upstream_envoys_histograms_as_the_direct_scrape_does(labels):
+    known = {name: value for name, value in labels.items() if name in HISTOGRAMS} | {"le": "5"}
+    pairs = ",".join(f'{name}="{value}"' for name, value in known.items())
+    metric = f"{names.DURATIONS}_bucket"
+    seen = relabeled({"__name__": f"envoy_{metric}", **known})
+    assert (seen["__name__"], seen["le"]) == (metric, "5")
+    assert {label: seen[label] for label in names.LABELS} == names.series(f"envoy_{metric}{{{pairs}}}").labels
+
+
+def test_other_metrics_pass_prometheus_unchanged():
+    other = {"__name__": "app_total", "source": "a;b;c;d", "destination_service": "x", "request_protocol": "HTTP/2"}
+    assert relabeled(other) == other
 
 
 # -- Python -----------------------------------------------------------------------------------------

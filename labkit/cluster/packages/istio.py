@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from labkit.cluster import downloads
-from labkit.cluster.packages import go
+from labkit.cluster.packages import addons, go
 from labkit.cluster.packages.steps import Note, Step, make
 from labkit.errors import LabError
 from labkit.settings import ISTIO, ISTIO_HUB, ISTIO_MODULE, ISTIO_REVISION
@@ -83,7 +83,7 @@ def archive(system: str, architecture: str) -> Step:
         _pack(into / name, make(tree(), note), make(commands(), note) / "istioctl")
         checksum(into / name, ".sha256")
 
-    return Step(f"mirror/istio/istio/releases/download/{ISTIO}", (commands().key, name, *ARCHIVED), pack)
+    return Step(f"mirror/istio/istio/releases/download/{ISTIO}", (commands().key, name, *ARCHIVED, addons.job()), pack)
 
 
 def _copy_tree(into: Path, _: Note) -> None:
@@ -119,9 +119,15 @@ def _pack(archive: Path, source: Path, istioctl: Path) -> None:
     with tarfile.open(archive, "w:gz", compresslevel=6) as tar:
         for file in _archived(source):
             name = str(file.relative_to(source))
-            _add(tar, name, file.read_bytes(), executable=name.endswith(".sh"))  # modules keep no file modes
+            content = _prometheus(file) if name == addons.PROMETHEUS else file.read_bytes()
+            _add(tar, name, content, executable=name.endswith(".sh"))  # modules keep no file modes
         _add(tar, "manifest.yaml", f"version: {ISTIO}\ndocker: {ISTIO_HUB}\n".encode())
         _add(tar, "bin/istioctl", istioctl.read_bytes(), executable=True)
+
+
+def _prometheus(manifest: Path) -> bytes:
+    """Changed here rather than in the tree, which Istio's commands are built from."""
+    return _replaced(manifest.read_text(), addons.JOB, addons.job(), addons.PROMETHEUS).encode()
 
 
 def _archived(source: Path) -> Iterator[Path]:

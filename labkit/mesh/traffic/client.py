@@ -1,4 +1,4 @@
-"""Requests from inside the cluster, and what became of each."""
+"""Requests from a pod of the cluster, one by one, with curl."""
 
 from __future__ import annotations
 

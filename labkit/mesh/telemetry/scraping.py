@@ -1,0 +1,140 @@
+"""Asking every proxy what it has counted, all at once, through the API server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labkit import venue
+from labkit.mesh import objects
+from labkit.mesh.telemetry.names import DURATIONS, FILTER, LABELS, REQUESTS, samples, series
+from labkit.mesh.workloads import PROXY, running_containers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+STATS_PORT = 15090  # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
+AT_ONCE = 8
+# The API server's answers where it cannot reach a pod: it is starting, on its way out, or gone.
+_NO_ANSWER = (400, 404, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True)
+class Scrape:
+    """What the proxies had counted at one moment. A proxy is named POD.NAMESPACE, as `istioctl proxy-status` has it.
+
+    namespace: where the proxies were looked for; "" is everywhere.
+    time: when it began, in seconds on a clock of which only differences mean anything.
+    times: each proxy that answered → when it was asked, on the same clock.
+    counts: each proxy that answered → line of its metrics, which names.series reads → value since the proxy started.
+    silent: each proxy that did not answer → why.
+    """
+
+    namespace: str
+    time: float
+    times: Mapping[str, float]
+    counts: Mapping[str, Mapping[str, float]]
+    silent: Mapping[str, str]
+
+    @property
+    def requests(self) -> pd.DataFrame:
+        """`istio_requests_total`: time (seconds), proxy, Istio's labels (text), value (requests)."""
+        return self._frame(REQUESTS).drop(columns="le")
+
+    @property
+    def durations(self) -> pd.DataFrame:
+        """`istio_request_duration_milliseconds_bucket`: as `requests`, with le (milliseconds) before the value.
+
+        The value counts the requests that took at most `le`. Envoy brings histograms up to date every 5 s, counters
+        at once: https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--stats
+        """
+        return self._frame(DURATIONS)
+
+    def _frame(self, metric: str) -> pd.DataFrame:
+        """Lines that differ in labels alone that are no columns are one row."""
+        import pandas as pd
+
+        rows: dict[tuple[object, ...], float] = {}
+        for proxy, lines in self.counts.items():
+            for line, value in lines.items():
+                each = series(line)
+                if each.metric == metric:
+                    key = (self.times[proxy], proxy, *each.labels.values(), each.le)
+                    rows[key] = rows.get(key, 0.0) + value
+        columns = ["time", "proxy", *LABELS, "le", "value"]
+        return pd.DataFrame([(*key, value) for key, value in rows.items()], columns=columns)
+
+
+class Scraper:
+    """Scrapes again and again, and keeps what it got in the last `window` seconds: `red(*scraper.scrape())`."""
+
+    def __init__(self, namespace: str = "", window: float = 10.0) -> None:
+        """`window` is best longer than the 5 s after which Envoy brings its histograms up to date."""
+        self._namespace, self._window = namespace, window
+        self._kept: tuple[Scrape, ...] = ()
+
+    def scrape(self) -> tuple[Scrape, ...]:
+        """Scrape once more: all scrapes of the window, oldest first. Raises as `scrape` does.
+
+        A clock that was set back starts the window anew.
+        """
+        newest = scrape(self._namespace)
+        kept = [each for each in self._kept if 0 < newest.time - each.time <= self._window]
+        self._kept = (*kept, newest)
+        return self._kept
+
+
+def requests(namespace: str = "") -> pd.DataFrame:
+    """Every proxy's request counters, now: see Scrape.requests. Raises as `scrape` does."""
+    return scrape(namespace).requests
+
+
+def scrape(namespace: str = "") -> Scrape:
+    """Ask every proxy of a namespace, or of the whole mesh, at once.
+
+    Raises venue.KubernetesError where the API server refuses; that a proxy vanished in the middle is no error.
+    """
+    began = venue.now()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(_ask, _proxies(namespace)))
+    answered = [each for each in answers if each.why == ""]
+    return Scrape(
+        namespace,
+        began,
+        times={each.proxy: each.time for each in answered},
+        counts={each.proxy: samples(each.text) for each in answered},
+        silent={each.proxy: each.why for each in answers if each.why},
+    )
+
+
+@dataclass(frozen=True)
+class _Answer:
+    proxy: str
+    time: float
+    text: str = ""
+    why: str = ""
+
+
+def _proxies(namespace: str) -> list[dict[str, Any]]:
+    try:
+        found = objects.list_("pods", namespace)
+    except venue.KubernetesError as error:
+        if error.status != 403 or namespace:
+            raise
+        fix = "name a namespace that you may read, as in `mesh.telemetry.scrape('default')`"
+        raise venue.KubernetesError(error.status, error.reason, error.why, fix) from None
+    return [pod for pod in found if pod["status"].get("phase") == "Running" and PROXY in running_containers(pod)]
+
+
+def _ask(pod: Mapping[str, Any]) -> _Answer:
+    name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}:{STATS_PORT}/proxy/stats/prometheus"
+    proxy, time = f"{name}.{namespace}", venue.now()
+    try:
+        return _Answer(proxy, time, text=venue.kubernetes("GET", path, query={"filter": FILTER}))
+    except venue.KubernetesError as error:
+        if error.status not in _NO_ANSWER:
+            raise
+        return _Answer(proxy, time, why=error.why)

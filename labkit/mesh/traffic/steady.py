@@ -1,0 +1,115 @@
+"""A little traffic through the gateway, for as long as there is something to watch."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from labkit import venue
+from labkit.errors import LabError
+from labkit.mesh.bookinfo import PAGE
+
+MOST = 20.0  # requests a second: it is to be seen, not to be felt
+LONGEST = 3600.0  # seconds
+NO_ANSWER = 0
+_TIMEOUT = 5.0  # seconds for an answer; a stop waits no longer than that
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What was sent: requests, HTTP status → how many answers had it (0: none came), seconds from first to last."""
+
+    requests: int
+    statuses: Mapping[int, int]
+    seconds: float
+
+
+class Steady:
+    """Traffic that goes on by itself, until `stop()`, the end of a `with` block, its own end or the kernel's."""
+
+    def __init__(self, url: str, rate: float, seconds: float) -> None:
+        """Send the first request, so that a missing gateway is the caller's to hear of; then go on in a thread."""
+        self.url, self.rate, self.seconds = url, rate, seconds
+        self._over = threading.Event()
+        self._began = self._asked = venue.now()
+        self._statuses = Counter([venue.http("GET", url, timeout=_TIMEOUT).status])
+        self._thread = threading.Thread(target=self._go_on, name="steady traffic", daemon=True)
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether more is to come."""
+        return self._thread.is_alive()
+
+    @property
+    def sent(self) -> Sent:
+        """What was sent so far."""
+        statuses = dict(sorted(self._statuses.items()))
+        return Sent(sum(statuses.values()), statuses, self._asked - self._began)
+
+    def stop(self) -> Sent:
+        """End it, and wait until the last answer is in."""
+        self._over.set()
+        self._thread.join()
+        return self.sent
+
+    def __enter__(self) -> Steady:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        state = f"{self.rate:g} requests a second" if self.running else "stopped"
+        answers = ", ".join(f"{status or 'no answer'}: {number}" for status, number in self.sent.statuses.items())
+        return f"{self.url}, {state} ({answers})"
+
+    def _go_on(self) -> None:
+        """One request after the other: where answers are slow there are fewer, and no crowd of them to wait for."""
+        for _ in range(int(self.rate * self.seconds)):
+            late = venue.now() - self._asked
+            if self._over.wait(max(0.0, 1 / self.rate - max(0.0, late))):
+                return
+            self._asked = venue.now()
+            if self._asked - self._began >= self.seconds:
+                return
+            self._statuses[self._status()] += 1
+
+    def _status(self) -> int:
+        try:
+            return venue.http("GET", self.url, timeout=_TIMEOUT).status
+        except LabError:
+            return NO_ANSWER
+
+
+_current: Steady | None = None
+
+
+def start(rate: float = 5.0, seconds: float = 300.0, path: str = PAGE) -> Steady:
+    """Send `rate` requests a second for `path` through the gateway, for `seconds` at most, while other cells run.
+
+    `with start(): …` ends it with the block, also where that is interrupted. There is one at a time: what ran before
+    is ended. Raises LabError where rate or time are out of bounds or there is no cluster, and venue.Unreachable where
+    the gateway gives no answer.
+    """
+    global _current
+    if not (0 < rate <= MOST and 0 < seconds <= LONGEST):
+        raise LabError(
+            f"{rate:g} requests a second for {seconds:g} s is not steady traffic.",
+            f"it is gentle: up to {MOST:g} a second, for up to {LONGEST:g} s",
+            "`mesh.traffic.load(...)` sends a burst",
+        )
+    stop()
+    _current = Steady(venue.gateway() + path, rate, seconds)
+    return _current
+
+
+def stop() -> Sent | None:
+    """End the steady traffic: what was sent, None where none was ever started."""
+    return _current.stop() if _current else None
+
+
+atexit.register(stop)

@@ -1,0 +1,332 @@
+"""Requests to the mesh: what is sent, what is read of the answers, and that nothing goes on unseen."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import threading
+from statistics import NormalDist
+
+import pandas  # noqa: F401  imported before hypothesis starts its clocks
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkit import venue
+from labkit.errors import LabError
+from labkit.mesh import traffic
+from labkit.mesh.traffic import client, fortio
+from labkit.settings import settings
+from labkit.venue.live import Live
+from labkit.venue.seam import Response
+
+# -- curl -------------------------------------------------------------------------------------------
+bodies = st.text(st.characters(blacklist_characters=client._MARK), max_size=60)
+
+
+@given(st.lists(st.tuples(bodies, st.integers(0, 599), st.floats(0, 10), st.integers(0, 1)), min_size=1, max_size=5))
+def test_every_answer_of_curl_is_read_back(answers):
+    def outcome(status, seconds, connections):
+        return f'{client._MARK}{{"status": "{status:03d}", "seconds": {seconds}, "connections": {connections}}}\n'
+
+    output = "".join(body + outcome(*rest) for body, *rest in answers)
+    rows = client.parse(output)
+    assert [(row["body"], row["status"], row["new_connection"]) for row in rows] == [
+        (body, status, bool(connections)) for body, status, _, connections in answers
+    ]
+
+
+def test_the_pod_is_the_answers_own():
+    mark = client._MARK + '{"status": "200", "seconds": 0.1, "connections": 1}\n'
+    assert client.parse(json.dumps({"podname": "reviews-v1-x"}) + mark)[0]["pod"] == "reviews-v1-x"
+    assert client.parse("[1]" + mark)[0]["pod"] == ""
+    assert client.parse("<html>" + mark)[0]["pod"] == ""
+
+
+# -- shares -----------------------------------------------------------------------------------------
+parts = st.integers(1, 10_000).flatmap(lambda total: st.tuples(st.integers(0, total), st.just(total)))
+confidences = st.floats(0.5, 0.999)
+
+
+@given(parts, confidences)
+def test_the_interval_holds_the_share_and_is_one_of_shares(part, confidence):
+    found = traffic.share(*part, confidence)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.value in found
+
+
+@given(parts, st.integers(2, 50), confidences)
+def test_more_requests_make_the_interval_narrower(part, times, confidence):
+    few, many = traffic.share(*part, confidence), traffic.share(part[0] * times, part[1] * times, confidence)
+    assert many.high - many.low < few.high - few.low
+
+
+@given(parts)
+def test_more_confidence_makes_the_interval_wider(part):
+    likely, sure = traffic.share(*part, 0.9), traffic.share(*part, 0.99)
+    assert sure.low <= likely.low
+    assert likely.high <= sure.high
+
+
+@given(parts, confidences)
+def test_the_interval_of_the_rest_is_the_mirror(part, confidence):
+    successes, total = part
+    one, rest = traffic.share(successes, total, confidence), traffic.share(total - successes, total, confidence)
+    assert one.low == pytest.approx(1 - rest.high, abs=1e-9)
+
+
+@given(parts, confidences)
+def test_the_intervals_ends_are_the_shares_that_a_score_test_just_accepts(part, confidence):
+    """Wilson's own definition: https://doi.org/10.1080/01621459.1927.10502953."""
+    found, z = traffic.share(*part, confidence), NormalDist().inv_cdf((1 + confidence) / 2)
+    for end in (found.low, found.high):
+        assert abs(found.value - end) == pytest.approx(z * math.sqrt(end * (1 - end) / found.total), abs=1e-9)
+
+
+def test_a_share_reads_as_a_percentage_and_its_error():
+    assert repr(traffic.share(20, 100)) == "20 % ± 9 %"
+    assert repr(traffic.share(2000, 10_000)) == "20.0 % ± 0.8 %"
+
+
+@pytest.mark.parametrize(("successes", "total"), [(0, 0), (3, 2), (-1, 5)])
+def test_what_is_no_share_is_refused(successes, total):
+    with pytest.raises(LabError):
+        traffic.share(successes, total)
+
+
+# -- fortio -----------------------------------------------------------------------------------------
+def report(codes=None, percentiles=(50, 75, 90, 95, 99), connections=2):
+    codes = codes or {"200": 15, "503": 5}
+    return {
+        "RunType": "HTTP",
+        "ActualQPS": 123.4,
+        "ActualDuration": 162_000_000,
+        "NumThreads": connections,
+        "DurationHistogram": {
+            "Count": sum(codes.values()),
+            "Percentiles": [{"Percentile": p, "Value": p / 1000} for p in percentiles],
+        },
+        "RetCodes": codes,
+        "URL": "http://httpbin:8000/get",
+    }
+
+
+class Pod(Live):
+    """A pod that runs fortio; remembers what it was asked."""
+
+    def __init__(self, output="", returncode=0) -> None:
+        super().__init__()
+        self.output, self.returncode, self.argv, self.stdin = output, returncode, [], []
+
+    def run(self, argv, *, stdin, **_):
+        self.argv.append(argv)
+        self.stdin.append(stdin)
+        return venue.Completed(tuple(argv), self.returncode, self.output, "not found", 0.1)
+
+
+def option(argv, name):
+    return argv[argv.index(name) + 1]
+
+
+def test_a_load_is_what_fortio_reports():
+    with venue.use(Pod("Fortio 1.66.5 running\n" + json.dumps(report(), indent=2))) as pod:
+        found = traffic.load("http://httpbin:8000/get", connections=2, calls=20, headers={"end-user": "jason"})
+    [argv] = pod.argv
+    assert (option(argv, "-c"), option(argv, "-n"), option(argv, "-qps")) == ("2", "20", "0")
+    assert (option(argv, "-H"), argv[-1]) == ("end-user: jason", "http://httpbin:8000/get")
+    assert (found.calls, found.connections, found.qps, found.seconds) == (20, 2, 123.4, 0.162)
+    assert found.outcomes[["code", "calls", "share"]].to_numpy().tolist() == [[200, 15, 0.75], [503, 5, 0.25]]
+    assert dict(zip(found.durations.percentile, found.durations.milliseconds, strict=True))[95] == 95
+    assert 0.25 in found.share(503)
+    assert found.share(404).value == 0
+
+
+@given(
+    st.dictionaries(st.integers(-1, 599), st.integers(1, 1000), min_size=1, max_size=5), st.text("log\n ", max_size=20)
+)
+def test_every_outcome_of_fortio_is_read_back(codes, noise):
+    found = fortio.parse(noise + json.dumps(report({str(code): count for code, count in codes.items()})))
+    assert found.codes == codes
+    assert found.outcomes.calls.sum() == found.calls
+    assert found.outcomes.share.sum() == pytest.approx(1)
+
+
+REPORT = json.dumps(report())
+
+
+@given(st.integers(0, len(REPORT) - 1))
+def test_a_report_that_was_cut_is_told(end):
+    with pytest.raises(LabError):
+        fortio.parse(REPORT[:end])
+
+
+def test_a_sweep_has_a_row_for_each_status_of_each_number_of_connections():
+    class Breaker(Pod):
+        def run(self, argv, **kwargs):
+            connections = int(option(argv, "-c"))
+            codes = {"200": 40} if connections == 1 else {"200": 30, "503": 10}
+            self.output = json.dumps(report(codes, connections=connections))
+            return super().run(argv, **kwargs)
+
+    with venue.use(Breaker()):
+        found = traffic.sweep("http://httpbin:8000/get", connections=[1, 4], calls=40)
+    assert found[["connections", "code", "calls"]].to_numpy().tolist() == [[1, 200, 40], [4, 200, 30], [4, 503, 10]]
+    assert {"share", "low", "high", "qps", "p50_milliseconds", "p99_milliseconds"} < set(found)
+
+
+@pytest.mark.parametrize(("connections", "calls"), [(0, 10), (8, 10), (1, 1_000_000)])
+def test_a_load_that_fortio_would_change_or_that_is_none_is_refused(connections, calls):
+    with venue.use(Pod()) as pod, pytest.raises(LabError):
+        traffic.load("http://httpbin:8000/get", connections, calls)
+    assert pod.argv == []
+
+
+def test_a_missing_fortio_is_told():
+    with venue.use(Pod(returncode=1)), pytest.raises(venue.CommandFailed) as caught:
+        traffic.load("http://httpbin:8000/get")
+    assert "deploy_fortio" in caught.value.fix
+
+
+def test_fortio_is_deployed_from_the_image_that_the_node_has(monkeypatch, tmp_path):
+    monkeypatch.setenv("LABKIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(fortio.objects, "wait_available", lambda *_, **__: None)
+    sample = settings().release_folder / "samples/httpbin/sample-client/fortio-deploy.yaml"
+    sample.parent.mkdir(parents=True)
+    container = {"name": "fortio", "image": "fortio", "imagePullPolicy": "Always"}
+    deployment = {"kind": "Deployment", "spec": {"template": {"spec": {"containers": [container]}}}}
+    sample.write_text(yaml.safe_dump_all([{"kind": "Service"}, deployment]))
+    with venue.use(Pod()) as pod:
+        traffic.deploy_fortio("mine")
+    service, applied = yaml.safe_load_all(pod.stdin[0])
+    assert option(pod.argv[0], "--namespace") == "mine"
+    assert service == {"kind": "Service"}
+    [found] = applied["spec"]["template"]["spec"]["containers"]
+    assert found == container | {"imagePullPolicy": "IfNotPresent"}
+
+
+# -- steady -----------------------------------------------------------------------------------------
+class Gateway(Live):
+    """Answers with these statuses, then with 200; None is no answer. `busy` is set at each request after `several`."""
+
+    def __init__(self, *statuses, several=3) -> None:
+        super().__init__()
+        self.statuses, self.urls, self.several, self.busy = list(statuses), [], several, threading.Event()
+
+    def gateway(self):
+        return "http://127.0.0.1:8080"
+
+    def http(self, method, url, headers, body, timeout):
+        self.urls.append(url)
+        if len(self.urls) >= self.several:
+            self.busy.set()
+        status = self.statuses.pop(0) if self.statuses else 200
+        if status is None:
+            raise venue.Unreachable("no answer", "", "")
+        return Response(status, {}, "", 0.0)
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == "steady traffic"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind():
+    yield
+    traffic.stop()
+    assert threads() == []
+
+
+def test_steady_traffic_goes_on_until_it_is_stopped():
+    with venue.use(Gateway(404, None, 200)) as gateway:
+        running = traffic.start(rate=20)
+        assert gateway.busy.wait(5)
+        assert running.running
+        sent = traffic.stop()
+    assert not running.running
+    assert set(gateway.urls) == {"http://127.0.0.1:8080/productpage"}
+    assert sent.requests == len(gateway.urls) == sum(sent.statuses.values())
+    assert (sent.statuses[0], sent.statuses[404]) == (1, 1)
+
+
+def test_an_interrupt_ends_steady_traffic_with_its_block():
+    def cell():
+        with traffic.start(rate=20):
+            assert gateway.busy.wait(5)
+            raise KeyboardInterrupt
+
+    with venue.use(Gateway()) as gateway, pytest.raises(KeyboardInterrupt):
+        cell()
+    assert threads() == []
+
+
+def test_there_is_one_steady_traffic_at_a_time():
+    with venue.use(Gateway()):
+        first, second = traffic.start(rate=20), traffic.start(rate=20)
+        assert (first.running, second.running) == (False, True)
+        assert len(threads()) == 1
+        traffic.stop()
+
+
+def test_steady_traffic_ends_by_itself():
+    with venue.use(Gateway()) as gateway:
+        running = traffic.start(rate=20, seconds=0.15)
+        running._thread.join(5)
+    assert not running.running
+    assert len(gateway.urls) <= 4
+
+
+@pytest.mark.parametrize("step", [-1000.0, 1000.0])
+def test_a_clock_that_jumps_neither_floods_nor_hangs(step):
+    class Jumping(Gateway):
+        time = 0.0
+
+        def now(self):
+            self.time += step
+            return self.time
+
+    with venue.use(Jumping()) as gateway:
+        running = traffic.start(rate=20, seconds=0.2)
+        running._thread.join(5)
+    assert not running.running
+    assert len(gateway.urls) <= 5
+
+
+def test_a_missing_gateway_is_told_at_once_and_nothing_goes_on():
+    with venue.use(Gateway(None)), pytest.raises(venue.Unreachable):
+        traffic.start()
+    assert threads() == []
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(0, 10), (1000, 10), (5, 0), (5, 1e9)])
+def test_traffic_that_is_not_gentle_is_refused(rate, seconds):
+    with venue.use(Gateway()) as gateway, pytest.raises(LabError):
+        traffic.start(rate, seconds)
+    assert gateway.urls == []
+
+
+def test_nothing_started_is_nothing_to_stop():
+    code = "from labkit.mesh import traffic; print(traffic.stop())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "None\n"
+
+
+def test_a_kernel_that_ends_ends_its_traffic():
+    code = """
+import atexit, threading
+atexit.register(lambda: print([t.name for t in threading.enumerate()]))  # runs last
+from labkit import venue
+from labkit.mesh import traffic
+from labkit.venue.live import Live
+
+class Gateway(Live):
+    def gateway(self): return "http://127.0.0.1:8080"
+    def http(self, *_): return venue.Response(200, {}, "", 0.0)
+
+with venue.use(Gateway()):
+    traffic.start()
+    print(len(threading.enumerate()))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert ended.stdout == "2\n['MainThread']\n", ended.stderr
