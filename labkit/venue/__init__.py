@@ -16,7 +16,8 @@ from labkit.venue.seam import CommandFailed, Completed, KubernetesError, Respons
 
 __all__ = [
     "CommandFailed", "Completed", "KubernetesError", "Response", "Unreachable", "Venue",
-    "download", "gateway", "http", "kubernetes", "now", "port_is_free", "run", "sleep", "use", "wait", "which",
+    "download", "gateway", "http", "kubernetes", "now", "port_is_free", "run", "sleep", "use", "wait", "wall_clock",
+    "which",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -101,6 +102,11 @@ def port_is_free(host: str, port: int) -> bool:
 def now() -> float:
     """Seconds on a clock that never goes back; only differences mean anything."""
     return _current.now()
+
+
+def wall_clock() -> float:
+    """Seconds since 1970-01-01 UTC, for what is compared with dates; it may jump, so durations come from `now`."""
+    return _current.wall_clock()
 
 
 def sleep(seconds: float) -> None:
