@@ -183,7 +183,7 @@ def serials(
     names = list(workloads)
     for name in names:
         _require_proxy(injection.pod(name, namespace))
-    date, began = pd.Timestamp(venue.wall_clock(), unit="s", tz="UTC"), venue.now()
+    date, began = pd.Timestamp(venue.wall_clock(), unit="s", tz="UTC").round("ms"), venue.now()
     looks: list[pd.DataFrame] = []
     while not looks or venue.now() < began + seconds:
         if looks:

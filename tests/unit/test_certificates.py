@@ -329,6 +329,13 @@ def test_identities_are_those_of_ready_proxies():
     ]
 
 
+def test_identities_may_be_those_of_some_workloads():
+    pods = [a_pod("ratings-v1-a"), a_pod("reviews-v1-e", workload="reviews-v1")]
+    says = dict.fromkeys(("ratings-v1-a", "reviews-v1-e"), answer(dump(chain_text())))
+    with venue.use(Mesh(says, pods)):
+        assert list(certificates.identities(workloads=["reviews-v1"]).pod) == ["reviews-v1-e"]
+
+
 def test_no_pods_no_identities():
     with venue.use(Mesh()):
         assert list(certificates.identities().columns) == certificates.IDENTITIES
