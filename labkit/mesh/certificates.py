@@ -133,7 +133,7 @@ def verify(chain: pd.DataFrame, root: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
     from cryptography.x509 import verification
 
-    now = datetime.fromtimestamp(venue.wall_clock(), UTC)
+    now = datetime.fromtimestamp(venue.unix_time(), UTC)
     _require_valid(pd.concat([chain, root]), now)
     leaf, *others = _certificates(chain)
     policy = verification.PolicyBuilder().store(verification.Store(_certificates(root))).time(now)
@@ -183,7 +183,7 @@ def serials(
     names = list(workloads)
     for name in names:
         _require_proxy(injection.pod(name, namespace))
-    date, began = pd.Timestamp(venue.wall_clock(), unit="s", tz="UTC").round("ms"), venue.now()
+    date, began = pd.Timestamp(venue.unix_time(), unit="s", tz="UTC").round("ms"), venue.now()
     looks: list[pd.DataFrame] = []
     while not looks or venue.now() < began + seconds:
         if looks:

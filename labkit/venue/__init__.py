@@ -16,7 +16,7 @@ from labkit.venue.seam import CommandFailed, Completed, KubernetesError, Respons
 
 __all__ = [
     "CommandFailed", "Completed", "KubernetesError", "Response", "Unreachable", "Venue",
-    "download", "gateway", "http", "kubernetes", "now", "port_is_free", "run", "sleep", "use", "wait", "wall_clock",
+    "download", "gateway", "http", "kubernetes", "now", "port_is_free", "run", "sleep", "unix_time", "use", "wait",
     "which",
 ]  # fmt: skip
 
@@ -104,9 +104,9 @@ def now() -> float:
     return _current.now()
 
 
-def wall_clock() -> float:
-    """Seconds since 1970-01-01 UTC, for what is compared with dates; it may jump, so durations come from `now`."""
-    return _current.wall_clock()
+def unix_time() -> float:
+    """Seconds since 1970 by this machine's clock, which may jump: to compare with a time that somebody else noted."""
+    return _current.unix_time()
 
 
 def sleep(seconds: float) -> None:

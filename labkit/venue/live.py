@@ -129,7 +129,7 @@ class Live:
     def now(self) -> float:
         return time.monotonic()
 
-    def wall_clock(self) -> float:
+    def unix_time(self) -> float:
         return time.time()
 
     def sleep(self, seconds: float) -> None:

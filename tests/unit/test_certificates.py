@@ -178,7 +178,7 @@ class Mesh:
     def now(self) -> float:
         return self.clock
 
-    def wall_clock(self) -> float:
+    def unix_time(self) -> float:
         return self.date.timestamp()
 
     def sleep(self, seconds: float) -> None:
