@@ -134,12 +134,12 @@ def verify(chain: pd.DataFrame, root: pd.DataFrame) -> pd.DataFrame:
     from cryptography.x509 import verification
 
     now = datetime.fromtimestamp(venue.unix_time(), UTC)
-    _require_valid(pd.concat([chain, root]), now)
     leaf, *others = _certificates(chain)
     policy = verification.PolicyBuilder().store(verification.Store(_certificates(root))).time(now)
     try:
         path = policy.build_client_verifier().verify(leaf, others).chain
     except verification.VerificationError as error:
+        _require_valid(pd.concat([chain, root]), now)
         raise LabError(
             f"{_name(chain.iloc[0])} does not lead to the mesh's root.",
             f"its chain ends at {_last(chain)}, the mesh's root is {_last(root)}: {error}",

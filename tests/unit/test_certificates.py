@@ -417,6 +417,11 @@ def test_one_of_two_roots_is_enough_while_the_root_is_replaced():
     assert len(verified(chain_text(), authority().pem() + mesh().pem())) == 2
 
 
+def test_a_root_that_expired_while_it_was_replaced_is_in_nobodys_way():
+    expired = authority(lives=timedelta(hours=-1))
+    assert len(verified(chain_text(), expired.pem() + mesh().pem())) == 2
+
+
 def test_another_root_of_the_same_name_is_not_the_meshs():
     with pytest.raises(LabError, match="rollout restart"):
         verified(chain_text(), authority().pem())
