@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,8 @@ from labkit.venue.seam import CommandFailed, Completed, KubernetesError, Respons
 
 __all__ = [
     "CommandFailed", "Completed", "KubernetesError", "Response", "Unreachable", "Venue",
-    "download", "gateway", "http", "kubernetes", "now", "port_is_free", "run", "sleep", "use", "wait", "which",
+    "download", "gateway", "http", "kubernetes", "now", "port_forward", "port_is_free", "run", "sleep", "unix_time",
+    "use", "wait", "which",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -71,6 +72,15 @@ def kubernetes(
     return _current.kubernetes(method, path, body, query or {}, content_type)
 
 
+def port_forward(namespace: str, pod: str, port: int) -> AbstractContextManager[Callable[[str], str]]:
+    """HTTP to a port that the pod opens on its own 127.0.0.1, over one connection; `with` it, get(path) returns text.
+
+    Raises KubernetesError where the API server refuses (403 without the permission `create pods/portforward`, 404
+    where there is no such pod); get raises Unreachable where the pod vanished, or its answer is no 200.
+    """
+    return _current.port_forward(namespace, pod, port)
+
+
 def http(
     method: str,
     url: str,
@@ -101,6 +111,11 @@ def port_is_free(host: str, port: int) -> bool:
 def now() -> float:
     """Seconds on a clock that never goes back; only differences mean anything."""
     return _current.now()
+
+
+def unix_time() -> float:
+    """Seconds since 1970 by this machine's clock, which may jump: to compare with a time that somebody else noted."""
+    return _current.unix_time()
 
 
 def sleep(seconds: float) -> None:
