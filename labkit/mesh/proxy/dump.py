@@ -21,7 +21,7 @@ SECTIONS = ("bootstrap", "listeners", "routes", "clusters", "endpoints", "secret
 DUMP = "/config_dump?include_eds"
 Message = dict[str, Any]
 # Each section's lists in a dump, and the field of their items that holds the resource. What is still warming up is not
-# held yet, and what is draining is not held any more.
+# held yet, and what is draining is not held any more; secrets alone are shown on their way, as istioctl does.
 _LISTS = {
     "listeners": {"static_listeners": "listener", "dynamic_listeners": "listener"},
     "routes": {"static_route_configs": "route_config", "dynamic_route_configs": "route_config"},
