@@ -21,6 +21,7 @@ _GROUPS = {
     "gateway.networking.k8s.io": "/apis/gateway.networking.k8s.io/v1",
     "apiextensions.k8s.io": "/apis/apiextensions.k8s.io/v1",
 }
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # what the next `kubectl apply` compares with
 
 
 def get(resource: str, name: str, namespace: str = "", *, group: str = "") -> dict[str, Any]:
@@ -65,6 +66,27 @@ def apply(*manifests: Path, namespace: str) -> None:
     """`kubectl apply` of manifest files. Raises venue.CommandFailed."""
     files = [word for manifest in manifests for word in ("--filename", str(manifest))]
     venue.run(["kubectl", "apply", "--namespace", namespace, *files])
+
+
+def put(document: dict[str, Any]) -> bool:
+    """Make one object what `kubectl apply` would make it, in one request; whether that changed what it says.
+
+    For where a command's own start would count. The object names its namespace, if its kind has one. Raises
+    venue.KubernetesError.
+    """
+    path, name = _path_of_kind(document), document["metadata"]["name"]
+    applied = json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n"
+    annotations = {**document["metadata"].get("annotations", {}), _LAST_APPLIED: applied}
+    body = {**document, "metadata": {**document["metadata"], "annotations": annotations}}
+    try:
+        before = json.loads(venue.kubernetes("GET", f"{path}/{name}"))
+    except venue.KubernetesError as error:
+        if error.status != 404:
+            raise
+        venue.kubernetes("POST", path, body)
+        return True
+    body["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"]
+    return _says(json.loads(venue.kubernetes("PUT", f"{path}/{name}", body))) != _says(before)
 
 
 def delete(*manifests: Path, namespace: str) -> None:
@@ -124,6 +146,26 @@ def pod_state(pod: dict[str, Any]) -> str:
 def is_ready(pod: dict[str, Any]) -> bool:
     """Whether the pod's Ready condition is true."""
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def _path_of_kind(document: dict[str, Any]) -> str:
+    """Where objects of this kind live, by the API server's own list. Raises LabError for an unknown one."""
+    version, kind = document["apiVersion"], document["kind"]
+    root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+    known = json.loads(venue.kubernetes("GET", root))["resources"]
+    found = next((each for each in known if each["kind"] == kind and "/" not in each["name"]), None)
+    if found is None:
+        raise LabError(
+            f"The cluster knows no {kind} in {version}.",
+            "its definition is not installed, or the word is another one",
+            "check `apiVersion` and `kind`",
+        )
+    scope = f"/namespaces/{document['metadata']['namespace']}" if found["namespaced"] else ""
+    return f"{root}{scope}/{found['name']}"
+
+
+def _says(document: dict[str, Any]) -> dict[str, Any]:
+    return {field: value for field, value in document.items() if field not in ("metadata", "status")}
 
 
 def _collection(resource: str, namespace: str, group: str) -> str:

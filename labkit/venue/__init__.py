@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,8 +16,8 @@ from labkit.venue.seam import CommandFailed, Completed, KubernetesError, Respons
 
 __all__ = [
     "CommandFailed", "Completed", "KubernetesError", "Response", "Unreachable", "Venue",
-    "download", "gateway", "http", "kubernetes", "now", "port_is_free", "run", "sleep", "unix_time", "use", "wait",
-    "which",
+    "download", "gateway", "http", "kubernetes", "now", "port_forward", "port_is_free", "run", "sleep", "unix_time",
+    "use", "wait", "which",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -70,6 +70,15 @@ def kubernetes(
 ) -> str:
     """One request to the course's API server; the answer's text. Raises KubernetesError."""
     return _current.kubernetes(method, path, body, query or {}, content_type)
+
+
+def port_forward(namespace: str, pod: str, port: int) -> AbstractContextManager[Callable[[str], str]]:
+    """HTTP to a port that the pod opens on its own 127.0.0.1, over one connection; `with` it, get(path) returns text.
+
+    Raises KubernetesError where the API server refuses (403 without the permission `create pods/portforward`, 404
+    where there is no such pod); get raises Unreachable where the pod vanished, or its answer is no 200.
+    """
+    return _current.port_forward(namespace, pod, port)
 
 
 def http(

@@ -12,12 +12,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.settings import MANIFESTS, settings
-from labkit.venue.seam import Completed, KubernetesError, Response, Unreachable
+from labkit.venue.seam import Completed, Response, Unreachable, kubernetes_error
 
 if TYPE_CHECKING:
     import ssl
@@ -86,12 +87,15 @@ class Live:
             answer = client.call_api(*request, _request_timeout=(5, 60))
             text = answer.read().decode("utf-8", "replace")
         except HTTPError as error:
-            raise KubernetesError(
-                0, "Unreachable", str(error), "`labkit status` shows the cluster; `labkit up` brings it back"
-            ) from None
+            raise kubernetes_error(0, "Unreachable", str(error)) from None
         if answer.status >= 400:
-            raise _kubernetes_error(answer.status, answer.reason, text)
+            raise kubernetes_error(answer.status, answer.reason, text)
         return text
+
+    def port_forward(self, namespace: str, pod: str, port: int) -> AbstractContextManager[Callable[[str], str]]:
+        from labkit.venue.forwarding import port_forward
+
+        return port_forward(self._client(), namespace, pod, port)
 
     def http(self, method: str, url: str, headers: Mapping[str, str], body: str | None, timeout: float) -> Response:
         import httpx
@@ -223,20 +227,3 @@ def _by_line(process, stdin, timeout, on_line) -> tuple[str, str]:
     for thread in pumps:
         thread.join()
     return "".join(lines["stdout"]), "".join(lines["stderr"])
-
-
-def _kubernetes_error(status: int, reason: str, text: str) -> KubernetesError:
-    """From the Status object that the API server answers with, or from whatever else stood in its place."""
-    import json
-
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        answer = {}
-    fixes = {
-        403: "this user may not do that here; ask for the permission, or use the course's own cluster",
-        404: "check the name and the namespace; an earlier cell of this notebook may create it",
-        409: "somebody else changed the object at the same moment; run the cell again",
-    }
-    fix = fixes.get(status, "read the message above")
-    return KubernetesError(status, answer.get("reason") or reason or "Error", answer.get("message") or text, fix)

@@ -6,6 +6,7 @@ Everything is text or bytes in and out, so that a venue can write it down and pl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -60,6 +61,24 @@ class Unreachable(LabError):
     """No answer came over HTTP: nothing listens there, or it was cut off."""
 
 
+def kubernetes_error(status: int, reason: str, text: str) -> KubernetesError:
+    """From the Status object that the API server answers with, or from whatever stood in its place; 0: no answer."""
+    import json
+
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = {}
+    fixes = {
+        0: "`labkit status` shows the cluster; `labkit up` brings it back",
+        403: "this user may not do that here; ask for the permission, or use the course's own cluster",
+        404: "check the name and the namespace; an earlier cell of this notebook may create it",
+        409: "somebody else changed the object at the same moment; run the cell again",
+    }
+    fix = fixes.get(status, "read the message above")
+    return KubernetesError(status, answer.get("reason") or reason or "Error", answer.get("message") or text, fix)
+
+
 class Venue(Protocol):
     """The only way out of the package: processes, sockets, the clock."""
 
@@ -77,6 +96,8 @@ class Venue(Protocol):
     def which(self, program: str) -> str | None: ...
 
     def kubernetes(self, method: str, path: str, body: object, query: Mapping[str, str], content_type: str) -> str: ...
+
+    def port_forward(self, namespace: str, pod: str, port: int) -> AbstractContextManager[Callable[[str], str]]: ...
 
     def http(self, method: str, url: str, headers: Mapping[str, str], body: str | None, timeout: float) -> Response: ...
 

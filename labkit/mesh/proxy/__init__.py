@@ -1,0 +1,19 @@
+"""Envoy in any pod: what it is configured with, what changed in it, and how soon it takes up a change.
+
+All of it is read from Envoy's own administration interface, over a port-forward, as istioctl proxy-config does.
+https://istio.io/latest/docs/ops/diagnostic-tools/proxy-cmd/
+
+A pod is named as for istioctl: `NAME`, or `deploy/NAME` for the newest pod of a Deployment, with `.NAMESPACE` behind
+it where that is not the course's own: `deploy/istio-ingressgateway.istio-system`.
+"""
+
+from labkit.mesh.proxy.changes import diff
+from labkit.mesh.proxy.clock import propagate, wait_until_applied
+from labkit.mesh.proxy.dump import Snapshot, snapshot
+from labkit.mesh.proxy.frames import bootstrap, clusters, endpoints, listeners, made_from, routes, secrets
+from labkit.mesh.proxy.status import rejected, sync_status
+
+__all__ = [
+    "Snapshot", "bootstrap", "clusters", "diff", "endpoints", "listeners", "made_from", "propagate", "rejected",
+    "routes", "secrets", "snapshot", "sync_status", "wait_until_applied",
+]  # fmt: skip
