@@ -15,14 +15,37 @@ from labkit.progress import Progress
 from labkit.settings import settings
 
 NODE = "istio-lab/node"
-STORE, CONTENT = "/var/lib/containerd/io.containerd.content.v1.content", "/kind/content"
-MOVE_CONTENT = f"""
+CONTAINERD = "/var/lib/containerd"
+STORE, CONTENT = f"{CONTAINERD}/io.containerd.content.v1.content", "/kind/content"
+SNAPSHOTTER, SNAPSHOTS = f"{CONTAINERD}/io.containerd.snapshotter.v1.overlayfs", "/kind/snapshots"
+VOLUME = "/unpacked"
+# kind lays a volume over /var, into which Docker copies the image's whole /var for each new node: more than a GiB
+# that is only read stays outside of it. Unpacking wants a volume too: overlayfs cannot write onto overlayfs.
+BEFORE = f"""
 set -e
-[ -L {STORE} ] && exit
 mkdir -p {STORE}
 cp -a {STORE} {CONTENT}
-rm -r {STORE}
+rm -rf {STORE} {SNAPSHOTTER}
 ln -s {CONTENT} {STORE}
+ln -s {VOLUME} {SNAPSHOTTER}
+"""
+AFTER = f"""
+set -e
+pkill -x containerd
+while pgrep -x containerd; do sleep 0.1; done
+rm -rf /run/containerd {SNAPSHOTTER}
+mkdir -p {SNAPSHOTTER}/snapshots {SNAPSHOTS}
+cp -a {VOLUME}/metadata.db {SNAPSHOTTER}
+cp -a {VOLUME}/snapshots/. {SNAPSHOTS}
+find {SNAPSHOTS} -mindepth 1 -maxdepth 1 -exec ln -s -t {SNAPSHOTTER}/snapshots {{}} +
+"""
+# What is no JSON is a layer. containerd's own `discard_unpacked_layers` leaves an image in the same state.
+DISCARD_LAYERS = f"""
+set -e
+for digest in $(ctr --namespace k8s.io content ls --quiet); do
+  blob={CONTENT}/blobs/${{digest%:*}}/${{digest#*:}}
+  [ "$(head --bytes 1 $blob)" = "{{" ] || ctr --namespace k8s.io content rm $digest
+done
 """
 
 # The samples whose pods the course runs, by their place in Istio's release.
@@ -73,15 +96,22 @@ def _images(node: object) -> Iterator[str]:
                 yield from _images(value)
 
 
-def preload(base: str, images: list[str], progress: Progress) -> str:
-    """A node image that holds `images`, which are in the container engine. The same ones are never put in twice."""
-    name = node_image(*identities([base, *images]))
+def preload(base: str, images: list[str], progress: Progress, *, unpacked: bool) -> str:
+    """A node image that holds `images`, which are in the container engine. The same ones are never put in twice.
+
+    `unpacked`: a pod's first start then need not unpack its image. No file of theirs may be hidden by a layer above:
+    what marks it so cannot be laid into an image. Packed, they are as in kind's own node images.
+    """
+    name = node_image(*identities([base, *images]), *([] if unpacked else ["packed"]))
 
     def fill(container: str) -> None:
-        """Layers stay uncompressed: the node unpacks each at its pod's first start, and gzip would slow that."""
-        load = ["docker", "exec", "-i", container, *CTR, "import", "--all-platforms", "--no-unpack", "-"]
-        save = ["docker", "save", *images]
-        venue.run(["bash", "-o", "pipefail", "-c", f"{shlex.join(save)} | {shlex.join(load)}"])
+        save = shlex.join(["docker", "save", *images])
+        load = shlex.join(
+            ["docker", "exec", "-i", container, *CTR, "import", *([] if unpacked else ["--no-unpack"]), "-"]
+        )
+        venue.run(["bash", "-o", "pipefail", "-c", f"{save} | {load}"])
+        if unpacked:
+            _inside(container, DISCARD_LAYERS)
 
     return with_images(base, name, fill, progress)
 
@@ -91,7 +121,8 @@ CTR = ("ctr", "--namespace", "k8s.io", "images")
 
 def node_image(*parts: str) -> str:
     """The name of the node image that is made from `parts` (identities of images, or names with digests)."""
-    return f"{NODE}:{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}"
+    decisive = (*parts, BEFORE, AFTER, DISCARD_LAYERS)
+    return f"{NODE}:{hashlib.sha256(' '.join(decisive).encode()).hexdigest()[:16]}"
 
 
 def identities(images: list[str]) -> list[str]:
@@ -121,7 +152,7 @@ def with_images(base: str, name: str, fill: Callable[[str], None], progress: Pro
             note("images go in")
             fill(container)
             note("committing")
-            _stop_containerd(container)
+            _inside(container, AFTER)
             venue.run(["docker", "commit", "--change", ENTRYPOINT, container, name])
         except venue.CommandFailed as error:
             raise disk_full(error.why) or error from error
@@ -136,11 +167,10 @@ ENTRYPOINT = 'ENTRYPOINT ["/usr/local/bin/entrypoint", "/sbin/init"]'  # as kind
 def _start(base: str, container: str) -> None:
     # the engine's own network: a registry at 127.0.0.1 is there for containerd as it is for the engine
     options = ["--detach", "--name", container, "--network", "host"]
-    options += ["--security-opt", "seccomp=unconfined", "--entrypoint", "sleep"]
+    # privileged as kind's nodes are: containerd mounts what it unpacks
+    options += ["--privileged", "--volume", VOLUME, "--entrypoint", "sleep"]
     venue.run(["docker", "run", *options, base, "infinity"])
-    # kind lays a volume over /var, into which Docker copies the image's whole /var for each new node:
-    # more than a GiB of layers that are only read stay outside of it.
-    _inside(container, MOVE_CONTENT)
+    _inside(container, BEFORE)
     venue.run(["docker", "exec", "--detach", container, "containerd", "--log-level", "error"])
     venue.wait(
         "containerd in the node image",
@@ -161,10 +191,6 @@ def disk_full(output: str) -> LabError | None:
         f"make room: `docker system df` and `docker system prune` for the engine, `du -sh {settings().cache}` for "
         "downloads and builds; then run it again: what is done is kept",
     )
-
-
-def _stop_containerd(container: str) -> None:
-    _inside(container, "pkill -x containerd; while pgrep -x containerd; do sleep 0.1; done; rm -rf /run/containerd")
 
 
 def _inside(container: str, script: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
@@ -61,17 +62,41 @@ def up(source: Source, progress: Progress) -> None:
     Raises LabError: no engine, no port, a cluster of this name that is not the course's, kind's own failure.
     """
     engine.require()
-    kind, _ = source.tool("kind", progress), source.tool("kubectl", progress)
+    source.tool("kind", progress), source.tool("kubectl", progress)
+    remove_half_made(progress)
+    if existing := node():
+        _wake(existing, progress)
+    else:
+        _create(source.node_image(progress), progress)
+    _wait_until_ready(progress)
+
+
+def remove_half_made(progress: Progress) -> None:
+    """Delete what an interrupted `up` left. Raises LabError for a cluster of this name that is not the course's."""
     existing = node()
     if existing and not existing.ours:
         raise _not_ours(existing)
-    if existing and _was_finished(existing):
-        _wake(existing, progress)
-    else:
+    if not (existing and _was_finished(existing)):
+        settings().kubeconfig.unlink(missing_ok=True)
         if existing:
             _delete(existing, progress, "half-made: removed")
-        _create(str(kind), source.node_image(progress), progress)
-    _wait_until_ready(progress)
+
+
+def answers() -> bool:
+    """Whether the API server of a cluster that `up` is at work on may be used already: seconds before kind is done.
+
+    The course's kubeconfig is in place from then on.
+    """
+    if not settings().kubeconfig.exists():
+        found = venue.run([_kind(), "get", "kubeconfig", "--name", settings().cluster], check=False)
+        if found.returncode:
+            return False
+        _keep_kubeconfig(found.stdout)
+    try:
+        venue.kubernetes("GET", "/api/v1/namespaces/default")  # refused until kubeadm has made its owner an admin
+    except venue.KubernetesError:
+        return False
+    return True
 
 
 def down(progress: Progress) -> bool:
@@ -140,25 +165,43 @@ def _wake(existing: Node, progress: Progress) -> None:
         venue.run(["docker", "start", existing.name])
 
 
-def _create(kind: str, image: str, progress: Progress) -> None:
+def _kind() -> Path:
+    return settings().bin / "kind"
+
+
+def _create(image: str, progress: Progress) -> None:
     s = settings()
     _mark(s).mkdir(parents=True, exist_ok=True)
-    s.kubeconfig.unlink(missing_ok=True)
     port = free_port()
     config = configuration(s, port, engine.state().cgroup_version)
-    with progress.stage("create the cluster") as note:
+    with progress.stage("create the cluster") as note, TemporaryDirectory() as scratch:
         if port != s.port:
             note(f"port {s.port} is taken: the gateway will be at {GATEWAY_HOST}:{port}")
-        command = [kind, "create", "cluster", "--image", image, "--kubeconfig", s.kubeconfig, "--config", "-"]
-        completed = venue.run(command, stdin=config, on_line=lambda line: note(_step(line)), check=False)
+        fresh = Path(scratch, "kubeconfig")
+        options = ["--image", image, "--kubeconfig", fresh, "--config", "-"]
+        completed = venue.run(
+            [_kind(), "create", "cluster", *options],
+            stdin=config,
+            on_line=lambda line: note(_step(line)),
+            check=False,
+        )
         if completed.returncode:
             raise _creation_failed(completed)
+        _keep_kubeconfig(fresh.read_text())
         note(f"gateway at {GATEWAY_HOST}:{port}")
-    s.kubeconfig.chmod(0o600)
     made = node()
     s.cluster_record.write_text(
         json.dumps({"container": made.container, "gateway": f"http://{GATEWAY_HOST}:{made.port}"})
     )
+
+
+def _keep_kubeconfig(text: str) -> None:
+    """In one step: other commands read it meanwhile."""
+    kubeconfig = settings().kubeconfig
+    fresh = kubeconfig.with_name(f"{kubeconfig.name}.fresh")
+    fresh.touch(mode=0o600)
+    fresh.write_text(text)
+    fresh.replace(kubeconfig)
 
 
 def _delete(existing: Node, progress: Progress, outcome: str) -> None:

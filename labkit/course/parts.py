@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,7 +112,7 @@ def _gateway_stands() -> bool:
 def _make_gateway(progress: Progress) -> None:
     with progress.stage("Bookinfo's gateway") as note:
         objects.apply(bookinfo.gateway_manifest(), namespace=NAMESPACE)
-        bookinfo.wait_for_page(report=note)
+        bookinfo.wait_for_page(timeout=240, report=note)  # Bookinfo itself may be starting
 
 
 def _remove_gateway(progress: Progress) -> None:
@@ -144,21 +144,30 @@ PARTS = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY)
 
 
 def make_all(progress: Progress) -> None:
-    """Every part; Bookinfo as soon as istiod can inject it, while the gateways still start."""
-    CLUSTER.make(progress)
-    RELEASE.make(progress)
-    with ThreadPoolExecutor(max_workers=1) as pool:
+    """Every part, each as soon as what it needs is there: Istio once the API server answers, while kind is still at
+    work; Bookinfo once istiod can inject it, while the gateways still start."""
+    kind.remove_half_made(progress)
+    with venue.threads() as pool:
+        creating = pool.submit(CLUSTER.make, progress)
+        _until("the cluster's API server", lambda: kind.node() is not None and kind.answers(), creating)
         installing = pool.submit(ISTIO.make, progress)
-        venue.wait(
-            "istiod's injection webhook",
-            observe=lambda: installing.done() or istio.injector_is_ready(),
-            done=bool,
-            state=lambda ready: "it does not answer yet",
-            timeout=600,  # the installation has a limit of its own, and says more when it is reached
-        )
-        if installing.done():
-            installing.result()
+        RELEASE.make(progress)
+        _until("istiod's injection webhook", istio.injector_is_ready, installing)
         INJECTION.make(progress)
-        BOOKINFO.make(progress)
-        installing.result()
-    GATEWAY.make(progress)
+        last = [pool.submit(part.make, progress) for part in (BOOKINFO, GATEWAY)]
+        for part in (creating, installing, *last):
+            part.result()
+
+
+def _until(what: str, ready: Callable[[], bool], maker: Future[None]) -> None:
+    """Wait until something is ready, or until what makes it has ended; an error of the maker's is raised."""
+    venue.wait(
+        what,
+        observe=lambda: maker.done() or ready(),
+        done=bool,
+        state=lambda ready: "it does not answer yet",
+        every=0.5,
+        timeout=1800,  # the makers have limits of their own, and say more when they are reached
+    )
+    if maker.done():
+        maker.result()

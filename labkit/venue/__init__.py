@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -16,8 +17,8 @@ from labkit.venue.seam import CommandFailed, Completed, KubernetesError, Respons
 
 __all__ = [
     "CommandFailed", "Completed", "KubernetesError", "Response", "Unreachable", "Venue",
-    "download", "gateway", "http", "kubernetes", "now", "port_forward", "port_is_free", "run", "sleep", "unix_time",
-    "use", "wait", "which",
+    "download", "gateway", "http", "kubernetes", "now", "port_forward", "port_is_free", "run", "sleep", "threads",
+    "unix_time", "use", "wait", "which",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -54,6 +55,21 @@ def run(
     if check and completed.returncode:
         raise CommandFailed(completed)
     return completed
+
+
+@contextmanager
+def threads() -> Iterator[ThreadPoolExecutor]:
+    """Threads for what can go on at the same time; the block ends when all of them have.
+
+    An error or an interrupt in the block ends the commands and the waits that they are in.
+    """
+    with ThreadPoolExecutor() as pool:
+        try:
+            yield pool
+        except BaseException:
+            with _current.interrupted():
+                pool.shutdown(cancel_futures=True)
+            raise
 
 
 def which(program: str) -> str | None:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,8 @@ class Live:
 
     def __init__(self) -> None:
         self._clients: dict[tuple[str, float], object] = {}
+        self._running: set[subprocess.Popen] = set()
+        self._interrupted = threading.Event()
 
     def run(
         self,
@@ -63,9 +65,29 @@ class Live:
             raise LabError(
                 f"`{argv[0]}` could not be started.", str(error), "make the file executable, or remove it"
             ) from error
-        with _ends_with_us(process):
-            stdout, stderr = _collect(process, stdin, timeout, on_line, argv)
+        self._running.add(process)
+        try:
+            with _ends_with_us(process):
+                self._raise_if_interrupted()
+                stdout, stderr = _collect(process, stdin, timeout, on_line, argv)
+        finally:
+            self._running.discard(process)
+        self._raise_if_interrupted()
         return Completed(tuple(map(str, argv)), process.returncode, stdout, stderr, self.now() - started)
+
+    @contextlib.contextmanager
+    def interrupted(self) -> Iterator[None]:
+        self._interrupted.set()
+        try:
+            for process in list(self._running):
+                _end(process)
+            yield
+        finally:
+            self._interrupted.clear()
+
+    def _raise_if_interrupted(self) -> None:
+        if self._interrupted.is_set():
+            raise KeyboardInterrupt
 
     def which(self, program: str) -> str | None:
         return shutil.which(program, path=_environment({})["PATH"])
@@ -143,7 +165,8 @@ class Live:
         return time.time()
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        self._interrupted.wait(seconds)
+        self._raise_if_interrupted()
 
     def _client(self):
         """One client for each kubeconfig as it stands on disk; a new cluster means a new client."""
@@ -187,13 +210,17 @@ def _ends_with_us(process: subprocess.Popen):
     try:
         yield
     finally:
-        if process.poll() is None:
-            for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, sign)
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(5)
-                    break
+        _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
 
 
 def _collect(process, stdin, timeout, on_line, argv) -> tuple[str, str]:

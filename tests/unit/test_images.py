@@ -114,4 +114,5 @@ def test_the_node_image_is_named_after_all_that_it_holds():
     engine = Docker(present=["base", "a", "b"])
     with venue.use(engine):
         assert images.node_image("base", "a") != images.node_image("base", "b")
-        assert images.preload("base", ["a", "b"], quiet()) == images.preload("base", ["a", "b"], quiet())
+        names = [images.preload("base", ["a", "b"], quiet(), unpacked=way) for way in (True, True, False)]
+    assert names[0] == names[1] != names[2]

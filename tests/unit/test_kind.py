@@ -11,6 +11,7 @@ import yaml
 from labkit import venue
 from labkit.cluster import kind
 from labkit.errors import LabError
+from labkit.progress import Progress
 from labkit.settings import GATEWAY_HOST, Settings
 
 
@@ -78,6 +79,45 @@ def test_only_cgroup_v1_asks_the_kubelet_for_leniency(home):
     old, new = (kind.configuration(Settings(), 8080, version) for version in (1, 2))
     assert "failCgroupV1: false" in old
     assert "failCgroupV1" not in new
+
+
+class Making(Engine):
+    """A cluster at which kind is still at work: its kubeconfig is to be had, its API server refuses or not."""
+
+    refused = False
+
+    def run(self, argv, **_) -> venue.Completed:
+        found = "kind: Config" if self.container else ""
+        return venue.Completed(tuple(argv), 0 if found else 1, found, "", 0.0)
+
+    def kubernetes(self, *_) -> str:
+        if self.refused:
+            raise venue.KubernetesError(403, "Forbidden", "not yet", "")
+        return "{}"
+
+
+def test_a_cluster_answers_before_kind_is_done_and_its_kubeconfig_is_the_owners_alone(home):
+    with venue.use(Making(container(""))):
+        assert kind.answers()
+    assert (home / "kubeconfig").read_text() == "kind: Config"
+    assert (home / "kubeconfig").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_cluster_without_a_node_or_without_an_admin_does_not_answer_yet(home):
+    with venue.use(Making()):
+        assert not kind.answers()
+    assert not (home / "kubeconfig").exists()
+    refusing = Making(container(""))
+    refusing.refused = True
+    with venue.use(refusing):
+        assert not kind.answers()
+
+
+def test_an_unfinished_clusters_kubeconfig_goes_before_its_successor_comes(home):
+    (home / "kubeconfig").write_text("stale")
+    with venue.use(Engine(container(f"{home}/owner"))):
+        kind.remove_half_made(Progress(lambda event: None, lambda: 0.0))
+    assert not (home / "kubeconfig").exists()
 
 
 @pytest.mark.parametrize(

@@ -295,7 +295,7 @@ def test_only_this_machines_archive_is_built():
 def test_all_is_here_once_the_node_image_was_built_and_while_the_engine_holds_it(monkeypatch):
     assert not packages.Packages().is_here()
     monkeypatch.setattr(packages.Packages, "images", lambda self, progress: [])
-    monkeypatch.setattr(packages.images, "preload", lambda base, names, progress: "istio-lab/node:1")
+    monkeypatch.setattr(packages.images, "preload", lambda *_, unpacked: "istio-lab/node:1")
     steps.builds().mkdir(parents=True)
     packages.Packages().node_image(quiet())
     held = {"istio-lab/node:1"}

@@ -62,7 +62,7 @@ class Packages:
 
     def node_image(self, progress: Progress) -> str:
         """The course's node image: Kubernetes' images, Istio's and the samples' on kind's own base."""
-        name = images.preload(NODE_BASE, self.images(progress), progress)
+        name = images.preload(NODE_BASE, self.images(progress), progress, unpacked=True)
         _last_node_image().write_text(name)
         return name
 
@@ -80,7 +80,8 @@ class Packages:
             tools.require()
             names = _kubernetes_images(note)
             build_images([NODE_BASE, *names], note)
-        venue.run(["docker", "tag", images.preload(NODE_BASE, names, progress), NODE_IMAGE])
+        packed = images.preload(NODE_BASE, names, progress, unpacked=False)
+        venue.run(["docker", "tag", packed, NODE_IMAGE])
         return NODE_IMAGE
 
     def mirror(self) -> Path:
