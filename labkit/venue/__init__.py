@@ -16,7 +16,8 @@ from labkit.venue.seam import CommandFailed, Completed, KubernetesError, Respons
 
 __all__ = [
     "CommandFailed", "Completed", "KubernetesError", "Response", "Unreachable", "Venue",
-    "download", "gateway", "http", "kubernetes", "now", "port_is_free", "run", "sleep", "use", "wait", "which",
+    "download", "gateway", "http", "kubernetes", "now", "port_is_free", "run", "sleep", "unix_time", "use", "wait",
+    "which",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -101,6 +102,11 @@ def port_is_free(host: str, port: int) -> bool:
 def now() -> float:
     """Seconds on a clock that never goes back; only differences mean anything."""
     return _current.now()
+
+
+def unix_time() -> float:
+    """Seconds since 1970 by this machine's clock, which may jump: to compare with a time that somebody else noted."""
+    return _current.unix_time()
 
 
 def sleep(seconds: float) -> None:

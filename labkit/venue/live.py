@@ -129,6 +129,9 @@ class Live:
     def now(self) -> float:
         return time.monotonic()
 
+    def unix_time(self) -> float:
+        return time.time()
+
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
