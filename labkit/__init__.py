@@ -1,4 +1,4 @@
-"""The Istio lab course's helper package: the dozen names that notebooks use, and nothing else.
+"""The Istio lab course's helper package: the names that notebooks use, and nothing else.
 
 Everything is imported when it is first used, so that `import labkit` costs nothing.
 """
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from labkit import mesh, show
     from labkit.cluster import release
-    from labkit.notebook import check, doctor, goto, hint, solution, solve, stage, up, what_changed
+    from labkit.notebook import check, doctor, goto, hint, solution, solve, stage, stop, up, watch, what_changed
 
 __all__ = [
-    "check", "doctor", "goto", "hint", "mesh", "release", "show", "solution", "solve", "stage", "up", "what_changed",
+    "check", "doctor", "goto", "hint", "mesh", "release", "show", "solution", "solve", "stage", "stop", "up", "watch",
+    "what_changed",
 ]  # fmt: skip
 
 _MODULES = {"mesh": "labkit.mesh", "release": "labkit.cluster.release", "show": "labkit.show"}

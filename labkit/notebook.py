@@ -14,11 +14,14 @@ from labkit.course.verbs import Place, what_changed
 from labkit.progress import Progress
 from labkit.settings import settings
 from labkit.show import progress
+from labkit.watching import stop, watch
 
 if TYPE_CHECKING:
     from labkit.show.tables import Table
 
-__all__ = ["check", "doctor", "goto", "hint", "solution", "solve", "stage", "up", "what_changed"]
+__all__ = [
+    "check", "doctor", "goto", "hint", "solution", "solve", "stage", "stop", "up", "watch", "what_changed",
+]  # fmt: skip
 
 
 def doctor() -> Table:

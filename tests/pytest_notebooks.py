@@ -22,7 +22,8 @@ from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError, find_comment_markers
 
 TAGS = {"nbval-check-output", "raises-exception", "nbval-skip", "always-run"}
 TIMEOUT = re.compile(r"timeout=(\d+)")
-RICH = ("text/html", "image/svg+xml")  # they hold what was measured; the verdict is in text/plain
+# They hold what was measured; the verdict is in text/plain.
+RICH = ("text/html", "image/svg+xml", "application/vnd.plotly.v1+json")
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 SHELL_MAGICS = {"!", "sx", "system", "bash", "sh", "script"}
 LIVE_MESSAGES = {"update_display_data", "clear_output"}

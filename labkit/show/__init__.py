@@ -1,6 +1,13 @@
-"""Data in, pictures out: tables, figures and progress. Touches nothing."""
+"""Data in, pictures out: tables, figures, live views and progress. Touches nothing."""
 
-from labkit.show.figures import shares, topology
+from labkit.show.cells import circuit_breaker_heat_map, truth_table
+from labkit.show.certificates import certificate_timeline
+from labkit.show.figures import propagation_clock, shares
+from labkit.show.graph import service_graph, topology
+from labkit.show.red import red_panel
 from labkit.show.tables import changes, table
 
-__all__ = ["changes", "shares", "table", "topology"]
+__all__ = [
+    "certificate_timeline", "changes", "circuit_breaker_heat_map", "propagation_clock", "red_panel", "service_graph",
+    "shares", "table", "topology", "truth_table",
+]  # fmt: skip

@@ -46,6 +46,8 @@ def test_arrows_point_one_way():
     [
         ("show", "import labkit.mesh"),
         ("show", "import subprocess"),
+        ("show", "import time"),
+        ("show", "import labkit.watching"),
         ("mesh", "import subprocess"),
         ("mesh", "import labkit.course"),
         ("cluster", "import labkit.mesh"),

@@ -1,0 +1,194 @@
+"""Services and the calls between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import dist
+from typing import TYPE_CHECKING, Any
+
+from labkit.show.colours import INK, OTHER, WRONG, colour
+from labkit.show.figure import (
+    LINE,
+    WIDTH,
+    Axis,
+    Dots,
+    Figure,
+    Label,
+    Line,
+    Mark,
+    Panel,
+    Point,
+    nothing,
+    spread,
+    text_width,
+)
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
+
+_DOT = 17  # pixels
+_SMALL = 11
+
+
+def topology(services: pd.DataFrame, edges: pd.DataFrame, title: str) -> Figure:
+    """Services as dots, calls as arrows with their count.
+
+    services: a column `service`. edges: source_workload, destination_service_name, requests.
+    """
+    graph = _graph(services["service"])
+    for edge in edges.itertuples():
+        _add_call(graph, edge.source_workload, edge.destination_service_name, edge.requests)
+    text = f"{title}: {graph.number_of_nodes()} services, {graph.number_of_edges()} calls"
+    return _drawn(graph, title, text, 240, lambda calls: (f"{calls['weight']:g}", INK, 1.5))
+
+
+def service_graph(edges: pd.DataFrame, title: str = "Service graph") -> Figure:
+    """Who calls whom: requests a second, share of errors and share under mutual TLS on each arrow.
+
+    edges: source_workload, destination_service_name, requests_per_second, error_share and mtls_share (0 to 1; NaN where
+    it is not known). Where there is a column `time`, the newest rows alone are drawn. Workloads of one service, and
+    calls to it from several, are taken together.
+    """
+    newest = edges[edges["time"] == edges["time"].max()] if "time" in edges else edges
+    asked = newest[newest["requests_per_second"] > 0]
+    if asked.empty:
+        return nothing(title, "No requests in this time; `mesh.traffic.start()` sends some.")
+    graph = _graph(asked["destination_service_name"])
+    for edge in asked.itertuples():
+        rate = edge.requests_per_second
+        shares = {"errors": edge.error_share * rate, "mtls": edge.mtls_share * rate}
+        _add_call(graph, edge.source_workload, edge.destination_service_name, rate, shares)
+    busiest = max(rate for *_, rate in graph.edges(data="weight"))
+    calls = "\n".join(f"  {source} → {destination}" for source, destination in sorted(graph.edges))
+    return _drawn(graph, title, f"{title}:\n{calls}", 320, lambda call: _rates(call, busiest))
+
+
+def _rates(call: dict[str, float], busiest: float) -> tuple[str, str, float]:
+    errors, mtls = call["errors"] / call["weight"], call["mtls"] / call["weight"]
+    said = f"{call['weight']:.1f}/s\n{_percent(errors)} errors\n{_percent(mtls)} mTLS"
+    return said, WRONG if errors > 0 else INK, 1.5 + 3 * call["weight"] / busiest
+
+
+def _percent(share: float) -> str:
+    return "? %" if share != share else f"{share:.0%}".replace("%", " %")
+
+
+# -- the graph ----------------------------------------------------------------------------------
+def _graph(services: Any) -> nx.DiGraph:
+    import networkx as nx
+
+    graph = nx.DiGraph()
+    graph.add_nodes_from(services)
+    return graph
+
+
+def _add_call(graph: nx.DiGraph, workload: str, destination: str, weight: float, values: dict | None = None) -> None:
+    """A call from a workload, or more of one that is there already: its weight and its values are added up."""
+    source = _service(workload, graph)
+    call = graph.get_edge_data(source, destination, {})
+    added = {"weight": weight, **(values or {})}
+    graph.add_edge(source, destination, **{name: call.get(name, 0) + value for name, value in added.items()})
+
+
+def _service(workload: str, graph: nx.DiGraph) -> str:
+    """reviews-v2 → reviews, where such a service is known."""
+    return next((name for name in graph if workload == name or workload.startswith(f"{name}-v")), workload)
+
+
+def _places(graph: nx.DiGraph, height: float) -> dict[str, Point]:
+    """Callers left of those they call, each layer from top to bottom by name; what nobody calls stands left."""
+    import networkx as nx
+
+    layers = [sorted(layer) for layer in nx.topological_generations(_without_cycles(graph))]
+    rows = {name: row - (len(layer) - 1) / 2 for layer in layers for row, name in enumerate(layer)}
+    columns = {name: column for column, layer in enumerate(layers) for name in layer}
+    return {
+        name: (_scaled(columns, name, 80, WIDTH - 90), _scaled(rows, name, 60, height - 60)) for name in sorted(graph)
+    }
+
+
+def _without_cycles(graph: nx.DiGraph) -> nx.DiGraph:
+    """The calls that decide who stands left of whom: of a cycle, all but the rarest."""
+    import networkx as nx
+
+    order = nx.DiGraph()
+    order.add_nodes_from(graph)
+    for caller, called, _ in sorted(graph.edges(data="weight"), key=lambda edge: -edge[2]):
+        if not nx.has_path(order, called, caller):
+            order.add_edge(caller, called)
+    return order
+
+
+def _scaled(numbers: dict[str, float], name: str, low: float, high: float) -> float:
+    least, most = spread(numbers.values())
+    return low + (numbers[name] - least) / (most - least) * (high - low) if most > least else (low + high) / 2
+
+
+# -- its picture --------------------------------------------------------------------------------
+def _drawn(
+    graph: nx.DiGraph, title: str, text: str, height: int, say: Callable[[dict], tuple[str, str, float]]
+) -> Figure:
+    """`say` makes of a call's values what stands on its arrow, the arrow's colour, and its width in pixels."""
+    places = _places(graph, height)
+    marks: list[Mark] = []
+    for source, destination, call in graph.edges(data=True):
+        marks += _arrow(_Curve.around(places, source, destination), *say(call))
+    for name, place in places.items():
+        outwards = -30 if place[1] < height / 2 else 30  # a name stands where the fewest arrows pass
+        marks += [Dots((place,), colour(name), (name,), _DOT), Label((place[0], place[1] + outwards), name)]
+    panel = Panel(Axis(16, WIDTH - 16), Axis(height, 0), tuple(marks), height)
+    return Figure(title, text, (panel,))
+
+
+def _arrow(curve: _Curve, said: str, ink: str, width: float) -> list[Mark]:
+    start, end = curve.gap(_DOT + 3), 1 - curve.gap(_DOT + 5)
+    points = tuple(curve.at(start + (end - start) * step / 20) for step in range(21))
+    line = Line(points, OTHER if ink == INK else ink, width=width, arrow=True)
+    return [line, Label(curve.beside(text_width(said, _SMALL), LINE * (said.count("\n") + 1)), said, ink, size=_SMALL)]
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """A quadratic Bézier curve between the middles of two dots; straight where nothing is in its way."""
+
+    start: Point
+    end: Point
+    bow: float
+
+    @classmethod
+    def around(cls, places: dict[str, Point], caller: str, called: str) -> _Curve:
+        """The straightest one that meets no other dot, and no name above or below one."""
+        others = [place for name, place in places.items() if name not in (caller, called)]
+        curves = [cls(places[caller], places[called], bow) for bow in (0, 60, -60, 120, -120)]
+        return next((curve for curve in curves if curve._clears(others)), curves[0])
+
+    @property
+    def length(self) -> float:
+        return max(dist(self.start, self.end), 1.0)
+
+    @property
+    def control(self) -> Point:
+        (x1, y1), (x2, y2) = self.start, self.end
+        aside = self.bow / self.length
+        return (x1 + x2) / 2 - (y2 - y1) * aside, (y1 + y2) / 2 + (x2 - x1) * aside
+
+    def at(self, t: float) -> Point:
+        """The point at t, 0 to 1."""
+        weights, points = ((1 - t) ** 2, 2 * t * (1 - t), t**2), (self.start, self.control, self.end)
+        return tuple(sum(w * point[axis] for w, point in zip(weights, points, strict=True)) for axis in (0, 1))
+
+    def gap(self, pixels: float) -> float:
+        """How much of the curve lies within so many pixels of one of its ends."""
+        return min(pixels / self.length, 0.5)
+
+    def beside(self, width: float, height: float) -> Point:
+        """The middle of a text of this size that stands beside the curve's own middle, above it where it is level."""
+        (x1, y1), (x2, y2), (x, y) = self.start, self.end, self.at(0.5)
+        across = ((y2 - y1) / self.length, (x1 - x2) / self.length)
+        away = abs(across[0]) * width / 2 + abs(across[1]) * height / 2 + 3
+        return x + across[0] * away, y + across[1] * away
+
+    def _clears(self, dots: list[Point]) -> bool:
+        return all(dist(self.at(step / 20), dot) > 40 for step in range(21) for dot in dots)
