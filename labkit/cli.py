@@ -172,7 +172,9 @@ def lab() -> None:
 
     notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
     _trust(notebooks)
-    LabApp.launch_instance(argv=[str(notebooks[0]), f"--ServerApp.ip={GATEWAY_HOST}"])
+    # as root too: in a container, and where root alone may use the engine, there is nobody else to be
+    options = [f"--ServerApp.ip={GATEWAY_HOST}", "--ServerApp.allow_root=True"]
+    LabApp.launch_instance(argv=[str(notebooks[0]), *options])
 
 
 def _trust(notebooks: list[Path]) -> None:
