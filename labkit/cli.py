@@ -172,9 +172,15 @@ def lab() -> None:
 
     notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
     _trust(notebooks)
-    # as root too: in a container, and where root alone may use the engine, there is nobody else to be
-    options = [f"--ServerApp.ip={GATEWAY_HOST}", "--ServerApp.allow_root=True"]
-    LabApp.launch_instance(argv=[str(notebooks[0]), *options])
+    LabApp.launch_instance(
+        argv=[
+            f"--ServerApp.ip={GATEWAY_HOST}",
+            f"--ServerApp.root_dir={NOTEBOOKS}",
+            f"--LabApp.default_url=/lab/tree/{notebooks[0].name}",
+            # in a container, and where root alone may use the engine, there is nobody else to be
+            "--ServerApp.allow_root=True",
+        ]
+    )
 
 
 def _trust(notebooks: list[Path]) -> None:
