@@ -23,10 +23,12 @@ VOLUME = "/unpacked"
 # that is only read stays outside of it. Unpacking wants a volume too: overlayfs cannot write onto overlayfs.
 BEFORE = f"""
 set -e
-mkdir -p {STORE}
-cp -a {STORE} {CONTENT}
-rm -rf {STORE} {SNAPSHOTTER}
-ln -s {CONTENT} {STORE}
+if [ ! -L {STORE} ]; then
+  mkdir -p {STORE}
+  mv {STORE} {CONTENT}
+  ln -s {CONTENT} {STORE}
+fi
+rm -rf {SNAPSHOTTER}
 ln -s {VOLUME} {SNAPSHOTTER}
 """
 AFTER = f"""
@@ -35,8 +37,8 @@ pkill -x containerd
 while pgrep -x containerd; do sleep 0.1; done
 rm -rf /run/containerd {SNAPSHOTTER}
 mkdir -p {SNAPSHOTTER}/snapshots {SNAPSHOTS}
-cp -a {VOLUME}/metadata.db {SNAPSHOTTER}
-cp -a {VOLUME}/snapshots/. {SNAPSHOTS}
+cp -a {VOLUME}/. {SNAPSHOTTER}
+find {SNAPSHOTTER}/snapshots -mindepth 1 -maxdepth 1 -exec mv -t {SNAPSHOTS} {{}} +
 find {SNAPSHOTS} -mindepth 1 -maxdepth 1 -exec ln -s -t {SNAPSHOTTER}/snapshots {{}} +
 """
 # What is no JSON is a layer. containerd's own `discard_unpacked_layers` leaves an image in the same state.

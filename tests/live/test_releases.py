@@ -18,11 +18,12 @@ from farend import FarEnd, busy, cut, far_end, free_port, tampered
 from registry import push, registry
 
 from labkit import venue
-from labkit.cluster import images, releases
+from labkit.cluster import images, kind, releases
 from labkit.cluster.downloads import unpack
 from labkit.cluster.packages import Packages
 from labkit.cluster.releases import Releases, full_name
 from labkit.errors import LabError
+from labkit.mesh import traffic
 from labkit.progress import Event, Progress
 from labkit.settings import ISTIO, NODE_IMAGE, settings
 from labkit.venue.live import Live
@@ -130,12 +131,11 @@ def the_tag_is_put_back(image: str) -> Iterator[None]:
             docker("tag", before, image)
 
 
-def test_from_nothing_to_a_node_image_that_holds_all_images(stock, files, front, hurried, progress):
+def test_from_nothing_to_a_cluster_that_holds_all_images(stock, files, front, hurried, progress, monkeypatch):
     source = Releases(node_image_digest=stock.node)
     assert source.reachable() is None
-    kind, kubectl = source.tool("kind", progress), source.tool("kubectl", progress)
-    assert "kind" in venue.run([kind, "version"]).stdout
-    assert "Client Version" in venue.run([kubectl, "version", "--client"]).stdout
+    assert "kind" in venue.run([source.tool("kind", progress), "version"]).stdout
+    assert "Client Version" in venue.run([source.tool("kubectl", progress), "version", "--client"]).stdout
     with the_tag_is_put_back(NODE_IMAGE):
         name = source.node_image(progress)
     try:
@@ -145,8 +145,19 @@ def test_from_nothing_to_a_node_image_that_holds_all_images(stock, files, front,
         asked = len(files.requests), len(front.requests)
         assert source.node_image(progress) == name
         assert asked == (len(files.requests), len(front.requests))
+        monkeypatch.setenv("LABKIT_CLUSTER", "istio-lab-apart")
+        _runs_a_pod(source, progress)
     finally:
         docker("rmi", name, f"{settings().registry}/{NODE_IMAGE.rpartition(':')[0]}@{stock.node}")
+
+
+def _runs_a_pod(source: Releases, progress: Progress) -> None:
+    """A cluster from the node image, and a pod in it whose image was pulled into that."""
+    try:
+        kind.up(source, progress)
+        traffic.deploy_client()
+    finally:
+        kind.down(progress)
 
 
 def _complete_images(node_image: str) -> set[str]:
