@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -74,6 +75,11 @@ def _line(result: Result) -> str:
 
 def _row(result: Result) -> str:
     sign = "✓" if result.passed else "✗"
-    fix = f"<br><em>{escape(result.fix)}</em>" if result.fix else ""
+    fix = f"<br><em>{_with_code(result.fix)}</em>" if result.fix else ""
     cells = (sign, escape(result.claim) + fix, escape(result.measured))
     return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
+
+
+def _with_code(text: str) -> str:
+    """What stands between backticks is a command."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))

@@ -45,6 +45,11 @@ def test_html_in_what_was_measured_stays_text():
     assert "<script>" not in report._repr_html_()
 
 
+def test_a_command_in_a_fix_is_shown_as_code_and_nothing_in_it_is_markup():
+    report = Report((Check("c", lambda: Seen(False, ""), "run `kubectl apply -f <file>` again").run(),))
+    assert "<code>kubectl apply -f &lt;file&gt;</code>" in report._repr_html_()
+
+
 def test_hints_come_one_at_a_time_and_end_with_the_way_to_the_solution():
     verbs._hints_given.clear()
     hints = labs.exercise("05.1").hints
