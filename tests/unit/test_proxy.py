@@ -517,7 +517,7 @@ def test_the_sync_status_has_a_word_for_each_type(mesh):
     states = {
         CDS: {"sent": "n1", "acked": "n1"},
         LDS: {"sent": "n2", "acked": "n1"},
-        RDS: {"sent": "n2", "acked": "n1", "lastError": "no such cluster"},
+        RDS: {"sent": "n2", "acked": "n1", "lastError": "no such cluster\n"},  # as Envoy ends its refusals
         EDS: {},
     }
     add_istiod(mesh, **{"reviews.default": states, "idle.default": {}})
