@@ -510,6 +510,11 @@ def test_an_instant_vector_is_a_frame():
     assert found.time[0].isoformat() == "2023-11-14T22:13:20.500000+00:00"
 
 
+def test_times_are_prometheus_own_to_the_millisecond():
+    with venue.use(Server(query={"resultType": "scalar", "result": [1795443130.915, "1"]})):
+        assert prometheus.query("1").time[0].isoformat() == "2026-11-23T14:12:10.915000+00:00"
+
+
 def test_an_empty_answer_is_an_empty_frame():
     with venue.use(Server(query=vector())):
         found = prometheus.query("nothing")
