@@ -202,6 +202,13 @@ def test_a_proxy_that_vanished_in_the_middle_is_silent_and_the_others_are_not():
     assert list(found.requests.value) == [6, 2]
 
 
+def test_a_pod_on_its_way_out_is_not_asked():
+    leaving = pod("leaving")
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    with venue.use(Mesh({"here": UPSTREAM, "leaving": refused(403)}, [pod("here"), leaving])):
+        assert list(telemetry.scrape().counts) == ["here.default"]
+
+
 def test_a_missing_permission_is_told():
     with venue.use(Mesh({"a": UPSTREAM, "b": refused(403)})), pytest.raises(venue.KubernetesError) as caught:
         telemetry.scrape()
