@@ -628,6 +628,13 @@ def test_what_is_true_already_takes_no_time(mesh):
     assert list(proxy.wait_until_applied(lambda held: True).milliseconds) == [0]
 
 
+def test_what_never_comes_true_is_not_blamed_on_an_object(mesh):
+    with_envoys(mesh, reviews=Envoy(mesh, 0))
+    with pytest.raises(LabError, match="reviews") as raised:
+        proxy.wait_until_applied(lambda held: False, timeout=1)
+    assert "object" not in str(raised.value)
+
+
 def test_an_object_that_stands_there_already_is_not_waited_for(mesh):
     with_envoys(mesh, reviews=Envoy(mesh, 1000))
     path = f"{PATH}/virtualservices/reviews"
