@@ -189,7 +189,7 @@ def serials(
         if looks:
             venue.sleep(every)
         # counted from the first look, so that a clock that is set meanwhile turns no order round
-        time = date + pd.Timedelta(seconds=round(venue.now() - began, 3))
+        time = date + pd.Timedelta(milliseconds=round((venue.now() - began) * 1000))
         looks.append(identities(namespace, names).assign(time=time))
         seen = pd.concat(looks)
         report(f"{seen.serial.nunique()} serials on {seen.pod.nunique()} pods")
@@ -306,6 +306,7 @@ _HANDSHAKE_FAILURES = (
         "the client's proxy image has no openssl: a distroless one",
     ),
     (r"wrong version number", "it answers in plain text: no proxy takes its connections"),
+    (r"alert no application protocol", "it speaks TLS of its own, and not Istio's mutual TLS"),
     (r"Name or service not known|Temporary failure in name resolution", "no service has that name"),
     (r"Connection refused|errno=111", "nothing listens on that port"),
     (r"errno=104|Connection reset", "the connection was cut: it expects no mutual TLS on that port"),

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from labkit import venue
-from labkit.course import verbs
 from labkit.errors import LabError
 from labkit.mesh import certificates, objects, traffic
 from labkit.settings import NAMESPACE, settings
@@ -34,9 +33,8 @@ class Overheard(Live):
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[str]:
+def client(bookinfo_in_the_mesh) -> Iterator[str]:
     """A pod with a sidecar, beside Bookinfo."""
-    verbs.goto("06", lambda event: None)
     traffic.deploy_client()
     yield traffic.CLIENT
     objects.delete(settings().release_folder / "samples" / "curl" / "curl.yaml", namespace=NAMESPACE)

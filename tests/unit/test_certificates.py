@@ -352,6 +352,7 @@ def test_the_wire_shows_the_chain_that_the_proxy_holds():
 
 NO_HANDSHAKES = {
     "plain text": (0, "error:0A00010B:SSL routines:ssl3_get_record:wrong version number", "plain text"),
+    "other TLS": (0, "tlsv1 alert no application protocol:../ssl/record/rec_layer_s3.c:1601", "of its own"),
     "no name": (0, "BIO routines:BIO_lookup_ex:system lib:Name or service not known", "name"),
     "no listener": (0, "BIO_connect:Connection refused\nconnect:errno=111", "listens"),
     "cut": (0, "write:errno=104", "cut"),
@@ -550,6 +551,13 @@ def test_a_pod_that_vanishes_has_no_rows_after_it():
 def test_a_clock_that_is_set_meanwhile_turns_no_order_round():
     live = Mesh(held("ratings-v1-a", 1), [a_pod("ratings-v1-a")], changes={104.0: {"date": NOW - timedelta(days=1)}})
     assert watched(live).time.is_monotonic_increasing
+
+
+def test_a_look_is_dated_to_the_millisecond():
+    live = Mesh(held("ratings-v1-a", 1), [a_pod("ratings-v1-a")])
+    with venue.use(live):
+        seen = certificates.serials(["ratings-v1"], seconds=2, every=1.001)
+    assert all(time == time.round("ms") for time in seen.time)
 
 
 def test_no_seconds_are_one_look():

@@ -202,6 +202,13 @@ def test_a_proxy_that_vanished_in_the_middle_is_silent_and_the_others_are_not():
     assert list(found.requests.value) == [6, 2]
 
 
+def test_a_pod_on_its_way_out_is_not_asked():
+    leaving = pod("leaving")
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    with venue.use(Mesh({"here": UPSTREAM, "leaving": refused(403)}, [pod("here"), leaving])):
+        assert list(telemetry.scrape().counts) == ["here.default"]
+
+
 def test_a_missing_permission_is_told():
     with venue.use(Mesh({"a": UPSTREAM, "b": refused(403)})), pytest.raises(venue.KubernetesError) as caught:
         telemetry.scrape()
@@ -508,6 +515,11 @@ def test_an_instant_vector_is_a_frame():
     assert found.value[0] == 1.5
     assert math.isnan(found.value[1])
     assert found.time[0].isoformat() == "2023-11-14T22:13:20.500000+00:00"
+
+
+def test_times_are_prometheus_own_to_the_millisecond():
+    with venue.use(Server(query={"resultType": "scalar", "result": [1795443130.915, "1"]})):
+        assert prometheus.query("1").time[0].isoformat() == "2026-11-23T14:12:10.915000+00:00"
 
 
 def test_an_empty_answer_is_an_empty_frame():

@@ -102,7 +102,9 @@ class _Watch:
             report=report,
         )
         self._raise_if_refused(self.proxies)
-        _raise_if_late([p.name for p in self.proxies if not p.gone and p.seconds is None], timeout)
+        late = [p.name for p in self.proxies if not p.gone and p.seconds is None]
+        if late:
+            raise _not_true(late, timeout) if awaited is None else _no_change(late, timeout)
         return _frame(self.proxies)
 
     def _look(self, start: Start) -> int:
@@ -151,13 +153,20 @@ def _look(proxy: Watched, start: Start) -> None:
             raise
 
 
-def _raise_if_late(names: list[str], timeout: float) -> None:
-    if names:
-        raise LabError(
-            f"{', '.join(names)}: no change within {timeout:.0f} s.",
-            "istiod runs, and the proxies refused nothing: the objects make no difference to them",
-            "`%istioctl analyze` names what is wrong with an object; pods=['deploy/NAME'] waits for others",
-        )
+def _no_change(names: list[str], timeout: float) -> LabError:
+    return LabError(
+        f"{', '.join(names)}: no change within {timeout:.0f} s.",
+        "istiod runs, and the proxies refused nothing: the objects make no difference to them",
+        "`%istioctl analyze` names what is wrong with an object; pods=['deploy/NAME'] waits for others",
+    )
+
+
+def _not_true(names: list[str], timeout: float) -> LabError:
+    return LabError(
+        f"{', '.join(names)}: not what was waited for within {timeout:.0f} s.",
+        "istiod runs, and the proxies refused nothing: their configuration is another one",
+        "`proxy.snapshot('deploy/NAME').sections` is what `holds` is asked about; compare the two",
+    )
 
 
 def _frame(proxies: Iterable[Watched]) -> pd.DataFrame:

@@ -105,4 +105,4 @@ def _state(status: Mapping[str, Any] | None) -> str:
 def _errors(each: Mapping[str, Any]) -> Iterator[Rejection]:
     for url, status in each.get("resources", {}).items():
         if status.get("lastError"):
-            yield Rejection(_SECTIONS.get(url, url), "", status["lastError"], status.get("sentTime", ""))
+            yield Rejection(_SECTIONS.get(url, url), "", status["lastError"].strip(), status.get("sentTime", ""))

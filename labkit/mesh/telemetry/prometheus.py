@@ -128,4 +128,5 @@ def _frame(answer: Mapping[str, Any]) -> pd.DataFrame:
     names = list(dict.fromkeys(name for row in rows for name in row if name not in ("time", "value")))
     frame = pd.DataFrame(rows, columns=[*names, "time", "value"])
     frame[names] = frame[names].fillna("")
-    return frame.assign(time=pd.to_datetime(frame["time"], unit="s", utc=True))
+    # seconds with three decimals, which binary fractions hold but nearly
+    return frame.assign(time=pd.to_datetime(frame["time"], unit="s", utc=True).dt.round("ms"))
