@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 
@@ -140,11 +142,17 @@ def configuration(s: Settings, port: int, cgroup_version: int) -> str:
             }
         ],
     }
+    document["kubeadmConfigPatches"] = [yaml.safe_dump(patch) for patch in _patches(cgroup_version)]
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _patches(cgroup_version: int) -> Iterator[dict[str, Any]]:
+    alone = {"extraArgs": {"leader-elect": "false"}}  # nobody to elect against, and seconds until it is done
+    api = "kubeadm.k8s.io/v1beta3"
+    yield {"kind": "ClusterConfiguration", "apiVersion": api, "controllerManager": alone, "scheduler": alone}
     if cgroup_version == 1:
         # from Kubernetes 1.35 on, the kubelet refuses cgroup v1 unless it is told not to
-        kubelet = {"kind": "KubeletConfiguration", "failCgroupV1": False}
-        document["kubeadmConfigPatches"] = [yaml.safe_dump(kubelet)]
-    return yaml.safe_dump(document, sort_keys=False)
+        yield {"kind": "KubeletConfiguration", "failCgroupV1": False}
 
 
 def _mark(s: Settings) -> Path:
