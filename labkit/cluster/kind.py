@@ -64,7 +64,8 @@ def up(source: Source, progress: Progress) -> None:
     Raises LabError: no engine, no port, a cluster of this name that is not the course's, kind's own failure.
     """
     engine.require()
-    source.tool("kind", progress), source.tool("kubectl", progress)
+    for program in ("kind", "kubectl"):
+        source.tool(program, progress)
     remove_half_made(progress)
     if existing := node():
         _wake(existing, progress)
@@ -90,6 +91,8 @@ def answers() -> bool:
     The course's kubeconfig is in place from then on.
     """
     if not settings().kubeconfig.exists():
+        if node() is None:
+            return False
         found = venue.run([_kind(), "get", "kubeconfig", "--name", settings().cluster], check=False)
         if found.returncode:
             return False

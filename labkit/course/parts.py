@@ -149,7 +149,7 @@ def make_all(progress: Progress) -> None:
     kind.remove_half_made(progress)
     with venue.threads() as pool:
         creating = pool.submit(CLUSTER.make, progress)
-        _until("the cluster's API server", lambda: kind.node() is not None and kind.answers(), creating)
+        _until("the cluster's API server", kind.answers, creating)
         installing = pool.submit(ISTIO.make, progress)
         RELEASE.make(progress)
         _until("istiod's injection webhook", istio.injector_is_ready, installing)

@@ -20,8 +20,10 @@ import yaml
 from labkit import venue
 from labkit.errors import LabError
 from labkit.mesh import injection, objects
+from labkit.mesh.proxy.pods import with_proxy
 from labkit.mesh.traffic import CLIENT
 from labkit.mesh.workloads import PROXY, running_containers, workload
+from labkit.mesh.x509 import is_ca, serial
 from labkit.settings import NAMESPACE
 
 if TYPE_CHECKING:
@@ -158,8 +160,8 @@ def identities(namespace: str = NAMESPACE, workloads: Iterable[str] = ()) -> pd.
     import pandas as pd
 
     wanted = set(workloads)
-    pods = [pod for pod in objects.list_("pods", namespace) if _has_ready_proxy(pod)]
-    chosen = [pod for pod in pods if not wanted or workload(pod) in wanted]
+    ready = [pod for pod in with_proxy(namespace) if objects.is_ready(pod)]
+    chosen = [pod for pod in ready if not wanted or workload(pod) in wanted]
     with ThreadPoolExecutor(max_workers=8) as pool:
         rows = [row for found in pool.map(_identity, chosen) for row in found]
     return pd.DataFrame(rows, columns=IDENTITIES).sort_values("pod", ignore_index=True)
@@ -255,11 +257,6 @@ def _identity(pod: dict[str, Any]) -> list[dict[str, Any]]:
     return []
 
 
-def _has_ready_proxy(pod: dict[str, Any]) -> bool:
-    leaving = pod["metadata"].get("deletionTimestamp")
-    return not leaving and objects.is_ready(pod) and PROXY in running_containers(pod)
-
-
 def _require_proxy(pod: dict[str, Any]) -> None:
     if PROXY not in running_containers(pod):
         raise _no_proxy(pod["metadata"]["name"])
@@ -326,11 +323,11 @@ def _row(certificate: x509.Certificate) -> dict[str, Any]:
         "spiffe_id": next((uri for uri in _uris(certificate) if uri.startswith("spiffe://")), ""),
         "subject": certificate.subject.rfc4514_string(),
         "issuer": certificate.issuer.rfc4514_string(),
-        "serial": f"{certificate.serial_number:032x}",
+        "serial": serial(certificate),
         "key": _key(certificate.public_key()),
         "not_before": certificate.not_valid_before_utc,
         "not_after": certificate.not_valid_after_utc,
-        "is_ca": _is_ca(certificate),
+        "is_ca": is_ca(certificate),
         "pem": certificate.public_bytes(Encoding.PEM).decode(),
     }
 
@@ -343,15 +340,6 @@ def _uris(certificate: x509.Certificate) -> list[str]:
     except x509.ExtensionNotFound:
         return []
     return names.get_values_for_type(x509.UniformResourceIdentifier)
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    from cryptography import x509
-
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
 
 
 def _key(key: Any) -> str:

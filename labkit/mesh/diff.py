@@ -42,6 +42,29 @@ def diff(before: Any, after: Any) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["field", "change", "before", "after"])
 
 
+def diff_each(before: Mapping[str, Any], after: Mapping[str, Any]) -> pd.DataFrame:
+    """The same for many objects, told apart by name: object, field, change, before, after.
+
+    An object that only one side has is one row without a field.
+    """
+    import pandas as pd
+
+    names = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+    frames = [_diff_one(name, before, after).assign(object=name) for name in names]
+    columns = ["object", "field", "change", "before", "after"]
+    differing = [frame for frame in frames if len(frame)]
+    return pd.concat(differing, ignore_index=True)[columns] if differing else pd.DataFrame(columns=columns)
+
+
+def _diff_one(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    if name in before and name in after:
+        return diff(before[name], after[name])
+    change = "removed" if name in before else "added"
+    return pd.DataFrame([{"field": "", "change": change, "before": "", "after": ""}])
+
+
 def _items(items: list[Any]) -> list[tuple[str, Any]]:
     """Each item under what it is known by, which then needs no row of its own."""
     for identity in _IDENTITY:

@@ -12,7 +12,7 @@ import yaml
 
 from labkit import venue
 from labkit.mesh import objects
-from labkit.mesh.diff import diff
+from labkit.mesh.diff import diff_each
 from labkit.settings import GATEWAY_NODE_PORT, ISTIO, settings
 
 if TYPE_CHECKING:
@@ -64,16 +64,7 @@ def profile_diff(before: str, after: str) -> pd.DataFrame:
     An object that only one of them has is one row without a field. ConfigMap `values`, istioctl's own record of
     all the settings that it was given, is left out.
     """
-    import pandas as pd
-
-    old, new = _by_identity(before), _by_identity(after)
-    frames = [
-        _object_diff(old.get(key), new.get(key)).assign(object=key)
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-    columns = ["object", "field", "change", "before", "after"]
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    return diff_each(_by_identity(before), _by_identity(after))
 
 
 def install(report: Callable[[str], None] = lambda _: None) -> None:
@@ -213,15 +204,6 @@ def _live_objects() -> list[dict[str, Any]]:
     argv = ["kubectl", "get", "--ignore-not-found", "--output", "json", "--filename", "-"]
     completed = venue.run(argv, stdin=_manifest_text(PROFILE))
     return json.loads(completed.stdout or '{"items": []}')["items"]
-
-
-def _object_diff(before: dict[str, Any] | None, after: dict[str, Any] | None) -> pd.DataFrame:
-    import pandas as pd
-
-    if before and after:
-        return diff(before, after)
-    change = "removed" if before else "added"
-    return pd.DataFrame([{"field": "", "change": change, "before": "", "after": ""}])
 
 
 def _by_identity(name: str) -> dict[str, dict[str, Any]]:

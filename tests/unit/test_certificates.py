@@ -144,7 +144,7 @@ def a_pod(name: str, workload: str = "ratings-v1", proxy: bool = True, ready: bo
     return {
         "metadata": metadata,
         "spec": {"containers": [{"name": "app"}], "initContainers": [sidecar] if proxy else []},
-        "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": str(ready)}]},
     }
 
 

@@ -87,8 +87,9 @@ class Making(Engine):
     refused = False
 
     def run(self, argv, **_) -> venue.Completed:
-        found = "kind: Config" if self.container else ""
-        return venue.Completed(tuple(argv), 0 if found else 1, found, "", 0.0)
+        if argv[0] == "docker":
+            return super().run(argv)
+        return venue.Completed(tuple(argv), 0, "kind: Config", "", 0.0)
 
     def kubernetes(self, *_) -> str:
         if self.refused:
@@ -103,7 +104,8 @@ def test_a_cluster_answers_before_kind_is_done_and_its_kubeconfig_is_the_owners_
     assert (home / "kubeconfig").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_cluster_without_a_node_or_without_an_admin_does_not_answer_yet(home):
+def test_a_cluster_without_a_node_or_without_an_admin_does_not_answer_yet(home, monkeypatch):
+    monkeypatch.setattr(kind.engine, "require", lambda: None)
     with venue.use(Making()):
         assert not kind.answers()
     assert not (home / "kubeconfig").exists()

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit.mesh.diff import diff as object_diff
+from labkit.mesh.diff import diff_each
 from labkit.mesh.proxy import describe
 
 if TYPE_CHECKING:
@@ -31,15 +31,11 @@ def diff(before: Snapshot, after: Snapshot) -> pd.DataFrame:
     import pandas as pd
 
     frames = [
-        _resource_diff(before.sections[section].get(name), after.sections[section].get(name)).assign(
-            section=section, resource=name
-        )
+        diff_each(_meaning(before.sections[section]), _meaning(after.sections[section])).assign(section=section)
         for section in before.sections
-        for name in sorted(before.sections[section].keys() | after.sections[section].keys())
     ]
     columns = ["section", "resource", "field", "change", "before", "after"]
-    differing = [frame for frame in frames if len(frame)]
-    return pd.concat(differing, ignore_index=True)[columns] if differing else pd.DataFrame(columns=columns)
+    return pd.concat(frames, ignore_index=True).rename(columns={"object": "resource"})[columns]
 
 
 def unique(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -56,15 +52,6 @@ def unique(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 def renamed(items: Iterable[tuple[str, Message]]) -> list[Message]:
     """A list that a diff tells by name, whatever its order."""
     return [{**item, "name": name} for name, item in unique(items).items()]
-
-
-def _resource_diff(before: Message | None, after: Message | None) -> pd.DataFrame:
-    import pandas as pd
-
-    if before is not None and after is not None:
-        return object_diff(_meaning(before), _meaning(after))
-    change = "removed" if after is None else "added"
-    return pd.DataFrame([{"field": "", "change": change, "before": "", "after": ""}])
 
 
 def _meaning(value: Any, field: str = "") -> Any:

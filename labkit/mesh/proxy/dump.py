@@ -16,6 +16,7 @@ from labkit.errors import LabError
 from labkit.mesh.proxy import describe
 from labkit.mesh.proxy.changes import renamed, unique
 from labkit.mesh.proxy.pods import admin, find
+from labkit.mesh.x509 import is_ca, serial
 
 SECTIONS = ("bootstrap", "listeners", "routes", "clusters", "endpoints", "secrets")
 DUMP = "/config_dump?include_eds"
@@ -97,20 +98,11 @@ def first_certificate(pem: str) -> dict[str, str]:
     except ValueError:
         return {}
     return {
-        "type": "CA" if _is_authority(certificate) else "Cert Chain",
-        "serial_number": f"{certificate.serial_number:032x}",
+        "type": "CA" if is_ca(certificate) else "Cert Chain",
+        "serial_number": serial(certificate),
         "not_before": f"{certificate.not_valid_before_utc:%Y-%m-%dT%H:%M:%SZ}",
         "not_after": f"{certificate.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
     }
-
-
-def _is_authority(certificate: Any) -> bool:
-    from cryptography import x509
-
-    try:
-        return bool(certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca)
-    except x509.ExtensionNotFound:
-        return False
 
 
 # -- from the dump ------------------------------------------------------------------------------
