@@ -11,6 +11,7 @@ from labkit import venue
 from labkit.cluster import kind, release, sources
 from labkit.cluster.source import ensure_release
 from labkit.mesh import bookinfo, istio, objects
+from labkit.mesh.telemetry import prometheus
 from labkit.progress import Progress
 from labkit.settings import GATEWAY_NODE_PORT, NAMESPACE, settings
 from labkit.settings import ISTIO as ISTIO_VERSION
@@ -119,6 +120,16 @@ def _remove_gateway(progress: Progress) -> None:
     objects.delete(bookinfo.gateway_manifest(), namespace=NAMESPACE)
 
 
+def _make_prometheus(progress: Progress) -> None:
+    with progress.stage("Prometheus") as note:
+        prometheus.deploy(note)
+
+
+def _remove_prometheus(progress: Progress) -> None:
+    with progress.stage("remove Prometheus"):
+        prometheus.remove()
+
+
 def _keep(progress: Progress) -> None:
     """The cluster is removed by `labkit down` and by nothing else."""
 
@@ -140,12 +151,13 @@ GATEWAY = Part(
     lambda: objects.read(bookinfo.gateway_manifest()),
     lambda: venue.gateway() + bookinfo.PAGE,
 )
-PARTS = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY)
+PROMETHEUS = Part("Prometheus", prometheus.is_installed, _make_prometheus, _remove_prometheus)
+PARTS = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY, PROMETHEUS)
 
 
 def make_all(progress: Progress) -> None:
-    """Every part, each as soon as what it needs is there: Istio once the API server answers, while kind is still at
-    work; Bookinfo once istiod can inject it, while the gateways still start."""
+    """Bookinfo and all that it needs, each part as soon as may be: Istio once the API server answers, while kind is
+    still at work; Bookinfo once istiod can inject it, while the gateways still start."""
     kind.remove_half_made(progress)
     with venue.threads() as pool:
         creating = pool.submit(CLUSTER.make, progress)

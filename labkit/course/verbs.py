@@ -15,7 +15,7 @@ import yaml
 from labkit import venue
 from labkit.course import labs, parts
 from labkit.course.checks import Report
-from labkit.course.labs import Lab
+from labkit.course.lab import Lab
 from labkit.errors import LabError
 from labkit.mesh import leftovers, objects
 from labkit.progress import Progress

@@ -12,6 +12,7 @@ from labkit.mesh import objects
 from labkit.mesh.istio import NAMESPACE as ISTIO
 
 _Kinds = dict[str, tuple[str, ...]]
+_SECURITY = ("peerauthentications", "requestauthentications", "authorizationpolicies")
 # Pods and ReplicaSets that a Deployment owns go with it, so only what has no owner is looked at.
 _KINDS: _Kinds = {
     "": ("services", "serviceaccounts", "pods", "configmaps", "secrets"),
@@ -19,10 +20,17 @@ _KINDS: _Kinds = {
     "networking.istio.io": (
         "gateways", "virtualservices", "destinationrules", "serviceentries", "sidecars", "envoyfilters",
     ),
-    "security.istio.io": ("peerauthentications", "requestauthentications", "authorizationpolicies"),
+    "security.istio.io": _SECURITY,
+    "telemetry.istio.io": ("telemetries",),
     "gateway.networking.k8s.io": ("gateways", "httproutes"),
 }  # fmt: skip
-_BESIDE_ISTIO: _Kinds = {"gateway.networking.k8s.io": ("gateways",)}
+# What holds for the whole mesh, or for a gateway, stands beside istiod. Istio's own install puts none of these there.
+_BESIDE_ISTIO: _Kinds = {
+    "networking.istio.io": ("gateways", "virtualservices", "destinationrules", "serviceentries", "sidecars"),
+    "security.istio.io": _SECURITY,
+    "telemetry.istio.io": ("telemetries",),
+    "gateway.networking.k8s.io": ("gateways", "httproutes"),
+}
 _NOT_LEFT = {
     ("ConfigMap", "kube-root-ca.crt"),
     ("ConfigMap", "istio-ca-root-cert"),
@@ -54,7 +62,7 @@ class Leftover:
 def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
     """Namespaces that labs made, and objects that are not among the `known` manifests' objects.
 
-    Looked for in `namespace`, and in Istio's own, where a Kubernetes Gateway stands beside the proxy that it uses.
+    Looked for in `namespace`, and in Istio's own, where what is meant for the whole mesh or for a gateway stands.
     """
     expected = {(document["kind"], document["metadata"]["name"]) for document in known} | _NOT_LEFT
     found = [*_unexpected(namespace, _KINDS, expected), *_unexpected(ISTIO, _BESIDE_ISTIO, set())]

@@ -18,6 +18,7 @@ _GROUPS = {
     "apps": "/apis/apps/v1",
     "networking.istio.io": "/apis/networking.istio.io/v1",
     "security.istio.io": "/apis/security.istio.io/v1",
+    "telemetry.istio.io": "/apis/telemetry.istio.io/v1",
     "gateway.networking.k8s.io": "/apis/gateway.networking.k8s.io/v1",
     "apiextensions.k8s.io": "/apis/apiextensions.k8s.io/v1",
 }

@@ -36,6 +36,12 @@ def services(namespace: str = NAMESPACE) -> pd.DataFrame:
     )
 
 
+def deployments(namespace: str) -> dict[str, dict[str, Any]]:
+    """Deployments by name; without those that are on their way out."""
+    found = objects.list_("deployments", namespace, group="apps")
+    return {d["metadata"]["name"]: d for d in found if not d["metadata"].get("deletionTimestamp")}
+
+
 def running_containers(pod: dict[str, Any]) -> list[str]:
     """The names of a pod's containers that stay, native sidecars first."""
     return [container["name"] for container in staying(pod)]

@@ -46,7 +46,7 @@ def test_each_exercise_fails_until_it_is_solved_and_may_be_solved_twice(lab):
 
 
 def _bookinfo_without_a_mesh() -> None:
-    from labkit.course.observations import WITHOUT_MESH
+    from labkit.course.labs.lab_01_what_is_a_service_mesh import WITHOUT_MESH
     from labkit.mesh import bookinfo, objects
 
     if not objects.find("namespaces", WITHOUT_MESH):

@@ -45,6 +45,11 @@ def deploy(report: Callable[[str], None] = lambda _: None) -> None:
     )
 
 
+def is_installed() -> bool:
+    """Whether the addon is there, ready or not."""
+    return objects.find("deployments", NAME, NAMESPACE, group="apps") is not None
+
+
 def remove() -> None:
     """Delete the addon, and wait until it is gone; where it is not installed, nothing happens."""
     objects.delete(manifest(), namespace=NAMESPACE)
