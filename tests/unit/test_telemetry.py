@@ -401,7 +401,7 @@ def test_red_is_by_service_and_version():
     }  # fmt: skip
     first, second = telemetry.red(scrape_at(0, a=before), scrape_at(4, a=after)).to_dict("records")
     assert (first["destination_service_name"], first["destination_version"]) == ("reviews", "v1")
-    assert (first["requests_per_second"], first["error_share"]) == (2, 0.25)
+    assert (first["requests"], first["requests_per_second"], first["error_share"]) == (8, 2, 0.25)
     assert (first["p50_milliseconds"], first["p95_milliseconds"]) == (10, 19)
     assert (second["destination_version"], second["requests_per_second"]) == ("v2", 0)
     assert math.isnan(second["error_share"])
@@ -574,3 +574,14 @@ def test_prometheus_is_deployed_when_it_has_seen_every_proxy(monkeypatch):
         prometheus.deploy(seen.append)
     assert targets == []
     assert seen[-1].startswith("2 of 2")
+
+
+def test_prometheus_has_caught_up_when_every_scrape_is_newer_than_the_question():
+    now = {"resultType": "scalar", "result": [1700000000, "1700000000"]}
+    late, new = ({"pod": "a"}, "1699999990"), ({"pod": "b"}, "1700000001")
+    answers = [now, vector(), vector(late, new), vector(new, new)]
+    seen = []
+    with venue.use(Server(query=answers)):
+        assert prometheus.catch_up(seen.append) == 1  # two looks in vain, half a second each
+    assert answers == []
+    assert seen == ["0 of 0 pods scraped", "1 of 2 pods scraped", "2 of 2 pods scraped"]

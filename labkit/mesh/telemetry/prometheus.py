@@ -45,6 +45,24 @@ def deploy(report: Callable[[str], None] = lambda _: None) -> None:
     )
 
 
+def catch_up(report: Callable[[str], None] = lambda _: None) -> float:
+    """Wait until it has scraped every proxy anew: the seconds that took, up to its scrape interval and a little.
+
+    What was counted before the call it then knows. Raises as `query` does, and LabError with the last state seen.
+    """
+    began, asked = venue.now(), _now()
+    venue.wait(
+        "A new scrape of every proxy by Prometheus",
+        observe=lambda: query(f'timestamp(up{{job="{PROXIES}"}})')["value"] > asked,
+        done=lambda scraped: bool(len(scraped) and scraped.all()),
+        state=lambda scraped: f"{scraped.sum()} of {len(scraped)} pods scraped",
+        timeout=60,
+        report=report,
+        every=0.5,
+    )
+    return venue.now() - began
+
+
 def is_installed() -> bool:
     """Whether the addon is there, ready or not."""
     return objects.find("deployments", NAME, NAMESPACE, group="apps") is not None
@@ -69,9 +87,13 @@ def query_range(promql: str, seconds: float = 300, step: float = 15) -> pd.DataF
 
     "Now" is Prometheus' own: its clock need not be this machine's.
     """
-    now = float(_ask("query", {"query": "time()"})["result"][1])
+    now = _now()
     window = {"start": f"{now - seconds:.3f}", "end": f"{now:.3f}", "step": f"{step:g}"}
     return _frame(_ask("query_range", {"query": promql, **window}))
+
+
+def _now() -> float:
+    return float(_ask("query", {"query": "time()"})["result"][1])
 
 
 def _targets() -> list[str]:

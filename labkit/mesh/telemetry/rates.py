@@ -31,8 +31,9 @@ class NoTraffic(LabError):
 def red(*scrapes: Scrape, by: Sequence[str] = VERSIONS, reporter: str = "destination") -> pd.DataFrame:
     """Rate, errors and duration from the first to the last of some scrapes, one group of labels a row.
 
-    Columns: those of `by`, then requests_per_second, error_share (of HTTP 5xx; 0 to 1), p50_milliseconds,
-    p95_milliseconds and p99_milliseconds; NaN is a rate over no time, and a share or a quantile of no requests.
+    Columns: those of `by`, then requests (how many), requests_per_second, error_share (of HTTP 5xx; 0 to 1),
+    p50_milliseconds, p95_milliseconds and p99_milliseconds; NaN is a rate over no time, and a share or a quantile of no
+    requests.
 
     The reporter "destination" is the proxy at the server; "source" is that at the caller, which also counts what
     never reached a server. Raises NoTraffic.
@@ -47,8 +48,8 @@ def red(*scrapes: Scrape, by: Sequence[str] = VERSIONS, reporter: str = "destina
     rows = [(*key, *group.red()) for key, group in sorted(groups.items()) if group.counted]
     if not rows:
         raise _no_traffic(scrapes)
-    columns = ["requests_per_second", "error_share", "p50_milliseconds", "p95_milliseconds", "p99_milliseconds"]
-    return pd.DataFrame(rows, columns=[*by, *columns])
+    durations = ["p50_milliseconds", "p95_milliseconds", "p99_milliseconds"]
+    return pd.DataFrame(rows, columns=[*by, "requests", "requests_per_second", "error_share", *durations])
 
 
 def graph(*scrapes: Scrape) -> pd.DataFrame:
@@ -166,7 +167,7 @@ class _Group:
 
     def red(self) -> tuple[float, ...]:
         quantiles = (histogram_quantile(quantile, self.buckets) for quantile in (0.5, 0.95, 0.99))
-        return (self.per_second, _divided(self.errors, self.requests), *quantiles)
+        return (self.requests, self.per_second, _divided(self.errors, self.requests), *quantiles)
 
     def edge(self) -> tuple[float, ...]:
         errors, secured = _divided(self.errors, self.requests), _divided(self.secured, self.connected)
