@@ -40,12 +40,14 @@ def both_count_the_same() -> Seen:
 
 
 def client_without_a_sidecar() -> Seen:
-    pods = [pod for pod in objects.list_("pods", LEGACY, selector="app=curl") if objects.is_ready(pod)]
+    pods = _clients()
     plain = [pod for pod in pods if PROXY not in running_containers(pod)]
     return Seen(bool(pods) and len(plain) == len(pods), f"{len(pods)} ready, {len(pods) - len(plain)} with a sidecar")
 
 
 def plain_text_is_on_the_graph() -> Seen:
+    if not _clients():
+        return Seen(False, f"no ready curl pod in namespace {LEGACY}")
     before = telemetry.scrape()
     traffic.requests("http://details.default:9080/details/0", times=3, namespace=LEGACY)
     calls = telemetry.graph(before, telemetry.scrape()).query(
@@ -53,6 +55,10 @@ def plain_text_is_on_the_graph() -> Seen:
     )
     rate = calls["requests_per_second"].sum()
     return Seen(rate > 0, f"{rate:.1f} requests/s to details in plain text, while the check sent some")
+
+
+def _clients() -> list[dict]:
+    return [pod for pod in objects.list_("pods", LEGACY, selector="app=curl") if objects.is_ready(pod)]
 
 
 LAB = Lab(
