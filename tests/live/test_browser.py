@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = []
-            cell.source = cell.source.replace("seconds=15", LONG) if PANEL in cell.source else cell.source
+            cell.source = cell.source.replace("seconds=12", LONG) if PANEL in cell.source else cell.source
     nbformat.write(notebook, folder / PATH.name)
     return folder
 
