@@ -21,7 +21,7 @@ def jupyterlab(notebooks: Path) -> Iterator[Callable[[str], Notebook]]:
     beside = notebooks.parent
     with (
         chromium.jupyterlab(notebooks, beside, LABKIT_HEADLESS="", PYTHONPATH=str(REPOSITORY)) as url,
-        chromium.page(beside, width=1200, height=820) as page,
+        chromium.page(beside, width=1200, height=960) as page,
     ):
         yield lambda name: Notebook(page, url(name))
 

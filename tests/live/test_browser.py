@@ -21,7 +21,7 @@ pytestmark = [
 
 PATH = next(NOTEBOOKS.glob("09-*.ipynb"))
 PANEL = "watch(show.red_panel"
-LONG = "seconds=600"  # so that nothing but Stop ends it
+LONG = "seconds=300"  # so that nothing but Stop ends it
 
 
 @pytest.fixture
