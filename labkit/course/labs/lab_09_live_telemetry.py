@@ -9,6 +9,7 @@ from labkit.mesh import objects, telemetry, traffic
 from labkit.mesh.proxy.pods import with_proxy
 from labkit.mesh.telemetry import prometheus
 from labkit.mesh.workloads import PROXY, running_containers
+from labkit.settings import NAMESPACE
 
 LEGACY = "legacy"
 SERVED = ["destination_service_name", "destination_version", "response_code"]
@@ -49,7 +50,7 @@ def plain_text_is_on_the_graph() -> Seen:
     if not _clients():
         return Seen(False, f"no ready curl pod in namespace {LEGACY}")
     before = telemetry.scrape()
-    traffic.requests("http://details.default:9080/details/0", times=3, namespace=LEGACY)
+    traffic.requests(f"http://details.{NAMESPACE}:9080/details/0", times=3, namespace=LEGACY)
     calls = telemetry.graph(before, telemetry.scrape()).query(
         "destination_service_name == 'details' and mtls_share == 0"
     )
