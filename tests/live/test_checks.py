@@ -45,6 +45,17 @@ def test_each_exercise_fails_until_it_is_solved_and_may_be_solved_twice(lab):
     assert verbs.check(exercise).passed, verbs.check(exercise)
 
 
+def test_goto_brings_istiod_back():
+    from labkit import venue
+    from labkit.mesh import istio
+
+    verbs.goto("07", silent)
+    venue.run(["kubectl", "scale", "deployment/istiod", f"--namespace={istio.NAMESPACE}", "--replicas=0"])
+
+    assert "Istio" in verbs.goto("07", silent).standing
+    assert istio.is_installed()
+
+
 def _bookinfo_without_a_mesh() -> None:
     from labkit.course.labs.lab_01_what_is_a_service_mesh import WITHOUT_MESH
     from labkit.mesh import bookinfo, objects
