@@ -40,7 +40,7 @@ status: $(READY) ## what stands, from the cluster to the page
 record: $(READY) ## run the notebooks on the live mesh and store their outputs
 	@$(LABKIT) record
 
-bench: $(READY) ## time `labkit up` against the documented path
+bench: $(READY) ## measure the course: labkit up against the documented path, telemetry, propagation
 	@$(LABKIT) bench
 
 clean: ## remove the environment and what the tests left; a cluster stays (make down)

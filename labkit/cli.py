@@ -146,12 +146,15 @@ def record(
 
 @app.command()
 def bench(
-    parts: Annotated[list[str] | None, typer.Argument(help="up, images, course; without any, all of them.")] = None,
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="up, images, telemetry, propagation, course; without any, all.")
+    ] = None,
 ) -> None:
-    """Time `labkit up` against the documented path.
+    """Measure the course on this machine, each part on a cluster of its own; write bench.json.
 
-    Both run in turn on this machine, with the same images; then the building of the images, and the notebooks.
-    Writes bench.json.
+    up: `labkit up` against the documented path, in turn, with the same images. images: building them from nothing.
+    telemetry: how old a number is when it is shown, and what that costs. propagation: how soon a change is in every
+    proxy. course: all notebooks.
     """
     from labkit import benchmark
 

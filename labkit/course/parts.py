@@ -66,7 +66,15 @@ def _gateway_port_is_set() -> bool:
     return any(port.get("nodePort") == GATEWAY_NODE_PORT and port["port"] == 80 for port in ports)
 
 
+def wake_istiod(progress: Progress) -> None:
+    """What 07 scaled to zero, and an interruption left there: without it Istio can neither stand nor be removed."""
+    if istio.is_scaled_to_zero():
+        with progress.stage("istiod") as note:
+            istio.scale_up(note)
+
+
 def _make_istio(progress: Progress) -> None:
+    wake_istiod(progress)
     if _istio_stands():
         return
     with progress.stage("Istio") as note:

@@ -67,6 +67,7 @@ def goto(number: str, report: Listener) -> Place:
     lab = labs.lab(number)
     progress = Progress(report, venue.now)
     parts.CLUSTER.make(progress)
+    parts.wake_istiod(progress)
     _clear(lab, progress)
     for part in lab.start[1:]:
         part.make(progress)

@@ -36,7 +36,12 @@ def manifest() -> Path:
 
 def gateway_manifest() -> Path:
     """The Gateway and the VirtualService that open the page to the outside, from the release."""
-    return settings().release_folder / "samples" / "bookinfo" / "networking" / "bookinfo-gateway.yaml"
+    return networking("bookinfo-gateway")
+
+
+def networking(name: str) -> Path:
+    """A manifest of the release's `samples/bookinfo/networking`, by its name without the ending."""
+    return settings().release_folder / "samples" / "bookinfo" / "networking" / f"{name}.yaml"
 
 
 def deployments() -> list[str]:

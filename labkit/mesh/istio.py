@@ -134,6 +134,18 @@ def is_installed() -> bool:
     return len(images) == 1 + len(GATEWAYS) and all(image.endswith(f":{ISTIO}") for image in images)
 
 
+def is_scaled_to_zero() -> bool:
+    """Whether the control plane is installed, and somebody told it to run without a single pod."""
+    found = objects.find("deployments", CONTROL_PLANE, NAMESPACE, group="apps")
+    return found is not None and found["spec"].get("replicas") == 0
+
+
+def scale_up(report: Callable[[str], None] = lambda _: None) -> None:
+    """Give the control plane its one pod back, and wait until it is available. Raises LabError."""
+    venue.run(["kubectl", "scale", f"deployment/{CONTROL_PLANE}", f"--namespace={NAMESPACE}", "--replicas=1"])
+    objects.wait_available([CONTROL_PLANE], NAMESPACE, report)
+
+
 def injector_is_ready() -> bool:
     """Whether a pod made now would be injected: istiod answers its webhook."""
     endpoints = objects.find("endpoints", CONTROL_PLANE, NAMESPACE) or {}

@@ -22,6 +22,7 @@ _GROUPS = {
     "gateway.networking.k8s.io": "/apis/gateway.networking.k8s.io/v1",
     "apiextensions.k8s.io": "/apis/apiextensions.k8s.io/v1",
 }
+_BEFORE_V1 = {"envoyfilters": "/apis/networking.istio.io/v1alpha3"}  # kinds that have not come as far as their group
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # what the next `kubectl apply` compares with
 
 
@@ -171,4 +172,4 @@ def _says(document: dict[str, Any]) -> dict[str, Any]:
 
 def _collection(resource: str, namespace: str, group: str) -> str:
     scope = f"/namespaces/{namespace}" if namespace else ""
-    return f"{_GROUPS[group]}{scope}/{resource}"
+    return f"{_BEFORE_V1.get(resource, _GROUPS[group])}{scope}/{resource}"

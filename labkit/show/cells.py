@@ -6,7 +6,9 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from labkit.show.colours import ALLOWED, DENIED, WRONG, ink_on, shade
-from labkit.show.figure import WIDTH, Axis, Box, Figure, Label, Mark, Panel, Point, nothing, text_width
+from labkit.show.figure import Figure, nothing
+from labkit.show.layout import WIDTH, text_width
+from labkit.show.marks import Axis, Box, Label, Mark, Panel, Point
 
 if TYPE_CHECKING:
     import pandas as pd

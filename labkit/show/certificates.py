@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from labkit.show.colours import INK, colour, ink_on
-from labkit.show.figure import Axis, Box, Figure, Label, Line, Mark, Panel, nothing
+from labkit.show.figure import Figure, nothing
+from labkit.show.marks import Axis, Box, Label, Line, Mark, Panel
 
 if TYPE_CHECKING:
     import pandas as pd

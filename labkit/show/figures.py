@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labkit.show.colours import colour
-from labkit.show.figure import Axis, Box, Dots, Figure, Label, Mark, Panel, nothing, spread
+from labkit.show.figure import Figure, nothing
+from labkit.show.marks import Axis, Box, Dots, Label, Mark, Panel, spread
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,21 +8,9 @@ from math import dist
 from typing import TYPE_CHECKING, Any
 
 from labkit.show.colours import INK, OTHER, WRONG, colour
-from labkit.show.figure import (
-    LINE,
-    WIDTH,
-    Axis,
-    Dots,
-    Figure,
-    Label,
-    Line,
-    Mark,
-    Panel,
-    Point,
-    nothing,
-    spread,
-    text_width,
-)
+from labkit.show.figure import Figure, nothing
+from labkit.show.layout import LINE, WIDTH, text_width
+from labkit.show.marks import Axis, Dots, Label, Line, Mark, Panel, Point, spread
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -10,35 +10,22 @@ from html import escape
 from typing import Any
 
 from labkit.show.colours import INK, OTHER
-from labkit.show.figure import (
-    WIDTH,
-    Axis,
-    Box,
-    Dots,
-    Figure,
-    Label,
-    Line,
-    Mark,
-    Panel,
-    Place,
-    Point,
-    layout,
-    legend,
-)
+from labkit.show.layout import WIDTH, Place, layout, legend
+from labkit.show.marks import Axis, Box, Dots, Label, Line, Mark, Panel, Point
 
 _ANCHORS = {"start": "middle right", "middle": "middle center", "end": "middle left"}  # plotly says where the text is
 
 
-def draw(figure: Figure) -> dict[str, Any]:
+def draw(title: str, panels: Sequence[Panel]) -> dict[str, Any]:
     """data, layout and config, as a FigureWidget or `go.Figure` takes them."""
-    height, places, legend_at = layout(figure)
-    named = {id(line) for line in legend(figure)}
-    panels = list(enumerate(zip(figure.panels, places, strict=True), start=1))
-    axes = [_axes(number, panel, place, height) for number, (panel, place) in panels]
+    height, places, legend_at = layout(panels)
+    named = {id(line) for line in legend(panels)}
+    placed = list(enumerate(zip(panels, places, strict=True), start=1))
+    axes = [_axes(number, panel, place, height) for number, (panel, place) in placed]
     return {
-        "data": [trace for number, (panel, _) in panels for trace in _traces(panel, number, named)],
+        "data": [trace for number, (panel, _) in placed for trace in _traces(panel, number, named)],
         "layout": {
-            "title": {"text": f"<b>{escape(figure.title)}</b>", "font": {"size": 14}, "x": 16 / WIDTH,
+            "title": {"text": f"<b>{escape(title)}</b>", "font": {"size": 14}, "x": 16 / WIDTH,
                       "y": 1 - 20 / height, "xanchor": "left", "yanchor": "middle"},
             "width": WIDTH, "height": round(height), "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
             "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",

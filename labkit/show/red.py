@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labkit.show.colours import INK, colour, dash
-from labkit.show.figure import Axis, Dots, Figure, Line, Mark, Panel, nothing, spread
+from labkit.show.figure import Figure, nothing
+from labkit.show.marks import Axis, Dots, Line, Mark, Panel, spread
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 from math import atan2, cos, sin
 
 from labkit.show.colours import INK, OTHER
-from labkit.show.figure import (
-    LINE,
-    WIDTH,
-    Axis,
-    Box,
-    Dots,
-    Figure,
-    Mark,
-    Panel,
-    Place,
-    Point,
-    layout,
-    legend,
-)
-from labkit.show.figure import Line as Curve
+from labkit.show.layout import LINE, WIDTH, Place, layout, legend
+from labkit.show.marks import Axis, Box, Dots, Mark, Panel, Point
+from labkit.show.marks import Line as Curve
 
 _DASHES = {"solid": "", "dash": ' stroke-dasharray="8 4"', "dot": ' stroke-dasharray="2 4"'}
 _TIP = 10  # pixels, the length of an arrow's head
@@ -29,17 +17,17 @@ _TIP = 10  # pixels, the length of an arrow's head
 Scale = Callable[[Point], Point]
 
 
-def draw(figure: Figure) -> str:
+def draw(title: str, panels: Sequence[Panel]) -> str:
     """An SVG document, as wide as every figure, as high as its panels need."""
-    height, places, legend_at = layout(figure)
-    panels = "".join(_panel(panel, place) for panel, place in zip(figure.panels, places, strict=True))
-    names = "".join(_legend_entry(line, legend_at, row) for row, line in enumerate(legend(figure)))
-    title = f'<g font-weight="bold">{_text((16, 20), figure.title, "start", 14)}</g>'
+    height, places, legend_at = layout(panels)
+    drawn = "".join(_panel(panel, place) for panel, place in zip(panels, places, strict=True))
+    names = "".join(_legend_entry(line, legend_at, row) for row, line in enumerate(legend(panels)))
+    heading = f'<g font-weight="bold">{_text((16, 20), title, "start", 14)}</g>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
         f'height="{height:.0f}" style="max-width:100%;height:auto" font-family="sans-serif" role="img" '
-        f'aria-label="{escape(figure.title, quote=True)}">'
-        f"{title}{panels}{names}</svg>"
+        f'aria-label="{escape(title, quote=True)}">'
+        f"{heading}{drawn}{names}</svg>"
     )
 
 

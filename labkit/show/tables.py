@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from textwrap import indent
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -43,6 +45,17 @@ def changes(frame: pd.DataFrame) -> Table:
     """A diff (a frame with a column `change`), each row tinted by what happened: added, removed, missing, changed."""
     paths = frame.columns.intersection(["field"])
     return _drawn(frame, _styled(frame).format(_breakable, subset=paths).apply(_tints, axis=1))
+
+
+def side_by_side(texts: Mapping[str, str]) -> Table:
+    """Texts next to each other, each under its name, with their own line breaks."""
+    left = 'style="text-align: left; vertical-align: top"'
+    names = "".join(f"<th {left}>{escape(name)}</th>" for name in texts)
+    columns = "".join(f"<td {left}><pre>{escape(text)}</pre></td>" for text in texts.values())
+    return Table(
+        f"<table><tr>{names}</tr><tr>{columns}</tr></table>",
+        "\n\n".join(f"{name}\n{indent(text.strip(), '  ')}" for name, text in texts.items()),
+    )
 
 
 def _styled(frame: pd.DataFrame) -> Styler:

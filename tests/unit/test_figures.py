@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from labkit import show
 from labkit.show import colours, graph
-from labkit.show.figure import Axis, Box, Dots, Figure, Label, Line, layout, legend
+from labkit.show.figure import Figure
+from labkit.show.layout import layout, legend
+from labkit.show.marks import Axis, Box, Dots, Label, Line
 
 NAMES = ["curl", "productpage", "details", "reviews", "ratings"]
 SERVED = [("details", "v1"), ("reviews", "v1"), ("reviews", "v2"), ("reviews", "v3"), ("ratings", "unknown")]
@@ -119,7 +121,7 @@ def test_nothing_is_drawn_outside_of_the_picture(figure):
     for text in root.iter("{http://www.w3.org/2000/svg}text"):
         assert 0 <= float(text.get("x")) <= width
         assert 0 <= float(text.get("y")) <= height
-    for place in layout(figure).places:
+    for place in layout(figure.panels).places:
         assert place.width > 200
 
 
@@ -245,7 +247,7 @@ def test_each_service_and_version_has_a_line_in_each_panel():
 
 
 def test_versions_of_one_service_differ_in_their_dashes_alone():
-    lines = {line.name: line for line in legend(show.red_panel(red_frame(2)))}
+    lines = {line.name: line for line in legend(show.red_panel(red_frame(2)).panels)}
     reviews = [lines[f"reviews v{n}"] for n in (1, 2, 3)]
     assert {line.colour for line in reviews} == {colours.SERVICES["reviews"]}
     assert [line.dash for line in reviews] == ["solid", "dash", "dot"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -145,3 +146,19 @@ def test_a_kubernetes_gateway_beside_istio_is_a_leftover():
     with venue.use(Answers({path: gateway, "/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
         [left] = leftovers.find("default", [])
     assert (left.namespace, left.name) == ("istio-system", "bookinfo")
+
+
+def test_an_envoy_filter_is_a_leftover_though_its_kind_is_no_v1():
+    found = {"kind": "EnvoyFilterList", "items": [{"metadata": {"name": "refused"}}]}
+    path = "/apis/networking.istio.io/v1alpha3/namespaces/default/envoyfilters"
+    with venue.use(Answers({path: found, "/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
+        [left] = leftovers.find("default", [])
+    assert str(left) == "envoyfilter refused"
+
+
+@pytest.mark.parametrize(("replicas", "scaled"), [(0, True), (1, False), (None, False)])
+def test_a_control_plane_scaled_to_zero_is_told_from_one_that_is_not_there(replicas, scaled):
+    istiod = {"metadata": {"name": "istiod"}, "spec": {"replicas": replicas}}
+    path = "/apis/apps/v1/namespaces/istio-system/deployments/istiod"
+    with venue.use(Answers({} if replicas is None else {path: istiod})):
+        assert istio.is_scaled_to_zero() is scaled

@@ -39,3 +39,9 @@ def test_each_kind_of_change_is_tinted_unlike_the_others():
 
 def test_an_empty_frame_is_a_table_too():
     assert "change" in show.changes(pd.DataFrame(columns=["what", "change"])).html
+
+
+def test_texts_side_by_side_keep_their_lines_and_no_markup():
+    table = show.side_by_side({"a rule": "hosts:\n- <b>", "what it became": "cluster: v3"})
+    assert "hosts:\n- &lt;b&gt;" in table.html
+    assert repr(table) == "a rule\n  hosts:\n  - <b>\n\nwhat it became\n  cluster: v3"

@@ -11,6 +11,7 @@ from labkit.course.labs import (
     lab_04_inject_sidecars,
     lab_05_deploy_bookinfo,
     lab_06_expose_a_gateway,
+    lab_07_architecture,
     lab_09_live_telemetry,
 )
 from labkit.errors import LabError
@@ -23,6 +24,7 @@ LABS: tuple[Lab, ...] = (
     lab_04_inject_sidecars.LAB,
     lab_05_deploy_bookinfo.LAB,
     lab_06_expose_a_gateway.LAB,
+    lab_07_architecture.LAB,
     lab_09_live_telemetry.LAB,
 )
 

@@ -1,25 +1,15 @@
-"""What differs between two configurations by its meaning, and the names by which that is told.
-
-Envoy goes through routes and through filters in order; through much else it does not.
-https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_components.proto#config-listener-v3-filterchainmatch
-"""
+"""What differs between two configurations by its meaning."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit.mesh.diff import diff_each
-from labkit.mesh.proxy import describe
+from labkit.mesh.proxy.dump import Snapshot
+from labkit.mesh.proxy.meaning import meaning
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from labkit.mesh.proxy.dump import Snapshot
-
-Message = dict[str, Any]
-_UNORDERED = {"virtual_hosts", "domains", "clusters", "server_names", "application_protocols", "prefix_ranges"}
 
 
 def diff(before: Snapshot, after: Snapshot) -> pd.DataFrame:
@@ -31,43 +21,8 @@ def diff(before: Snapshot, after: Snapshot) -> pd.DataFrame:
     import pandas as pd
 
     frames = [
-        diff_each(_meaning(before.sections[section]), _meaning(after.sections[section])).assign(section=section)
+        diff_each(meaning(before.sections[section]), meaning(after.sections[section])).assign(section=section)
         for section in before.sections
     ]
     columns = ["section", "resource", "field", "change", "before", "after"]
     return pd.concat(frames, ignore_index=True).rename(columns={"object": "resource"})[columns]
-
-
-def unique(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """By name. Of several of one name that differ all but the first get a number, in an order that is theirs alone."""
-    named: dict[str, Any] = {}
-    known: dict[tuple[str, str], int] = {}
-    for name, item in sorted(items, key=lambda pair: (pair[0], _identity(pair[1]))):
-        if (name, _identity(item)) not in known:
-            number = known[name, _identity(item)] = sum(1 for other, _ in known if other == name) + 1
-            named[name if number == 1 else f"{name} ({number})"] = item
-    return named
-
-
-def renamed(items: Iterable[tuple[str, Message]]) -> list[Message]:
-    """A list that a diff tells by name, whatever its order."""
-    return [{**item, "name": name} for name, item in unique(items).items()]
-
-
-def _meaning(value: Any, field: str = "") -> Any:
-    if isinstance(value, Mapping):
-        return {key: _meaning(item, key) for key, item in value.items()}
-    if not isinstance(value, list):
-        return value
-    items = [_meaning(item) for item in value]
-    if field == "filter_chains":  # Envoy takes the one that matches most closely, wherever it stands
-        return renamed((describe.chain_match(chain), chain) for chain in items)
-    return sorted(items, key=_canonical) if field in _UNORDERED else items
-
-
-def _identity(item: Any) -> str:
-    return _canonical(_meaning(item[0] if isinstance(item, tuple) else item))
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from labkit.errors import LabError
 from labkit.mesh.proxy import describe
-from labkit.mesh.proxy.changes import renamed, unique
+from labkit.mesh.proxy.meaning import renamed, unique
 from labkit.mesh.proxy.pods import admin, find
 from labkit.mesh.x509 import is_ca, serial
 

@@ -1,0 +1,70 @@
+"""How soon a change is in every proxy, by the propagation clock, and by asking istioctl again and again."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from labkit import venue
+from labkit.benchmark.around import Figures, mesh
+from labkit.mesh import objects, proxy
+from labkit.progress import Progress
+from labkit.settings import NAMESPACE
+
+CHANGES = 20
+POLLED_CHANGES = 10
+POLLED = "productpage-v1"
+_TIMEOUT = 30.0  # seconds
+
+
+def measure(progress: Progress) -> Figures:
+    """Milliseconds over all proxies and changes; those of istioctl for the one proxy that it is asked about."""
+    with mesh("propagation", progress):
+        proxy.propagate(_delayed(1))
+        with progress.stage("the propagation clock"):
+            clock = [each for turn in range(CHANGES) for each in proxy.propagate(_delayed(2 + turn)).milliseconds]
+        with progress.stage("asking istioctl"):
+            polled = [_polled(_delayed(90 - turn), f'"0.0{90 - turn}s"') for turn in range(POLLED_CHANGES)]
+    return {
+        "propagation_p50_ms": _quantile(clock, 50),
+        "propagation_p95_ms": _quantile(clock, 95),
+        "propagation_istioctl_p50_ms": _quantile(polled, 50),
+        "propagation_istioctl_p95_ms": _quantile(polled, 95),
+    }
+
+
+def _delayed(milliseconds: int) -> dict[str, Any]:
+    """A route that is another one for each delay; hardly a request is delayed."""
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": "bench", "namespace": NAMESPACE},
+        "spec": {
+            "hosts": ["reviews"],
+            "http": [
+                {
+                    "fault": {"delay": {"percentage": {"value": 0.1}, "fixedDelay": f"{milliseconds}ms"}},
+                    "route": [{"destination": {"host": "reviews"}}],
+                }
+            ],
+        },
+    }
+
+
+def _polled(document: dict[str, Any], text: str) -> float:
+    """Milliseconds from the change until `istioctl proxy-config routes` shows it."""
+    argv = ["istioctl", "proxy-config", "routes", f"deploy/{POLLED}", "--namespace", NAMESPACE, "--output", "json"]
+    began = venue.now()
+    objects.put(document)
+    venue.wait(
+        f"{text} in the routes of {POLLED}",
+        observe=lambda: venue.run(argv).stdout,
+        done=lambda routes: text in routes,
+        state=lambda routes: f"{len(routes):,} characters without it",
+        timeout=_TIMEOUT,
+    )
+    return (venue.now() - began) * 1000
+
+
+def _quantile(values: list[float], percent: int) -> int:
+    return round(statistics.quantiles(values, n=100, method="inclusive")[percent - 1])
