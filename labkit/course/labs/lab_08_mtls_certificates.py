@@ -20,12 +20,12 @@ BACKDATED = timedelta(minutes=2)  # istiod's allowance for clocks that differ
 
 def stranger_is_refused() -> Seen:
     seen = _statuses(STRANGER, [RATINGS], wanted=[0])
-    return Seen(seen == [0], f"ratings answered {seen[0]} to namespace {STRANGER} (0: the connection was cut)")
+    return Seen(seen == [0], f"{STRANGER} got {seen[0]} from ratings (0: the connection was cut)")
 
 
 def mesh_is_served() -> Seen:
     seen = _statuses(NAMESPACE, [RATINGS], wanted=[200])
-    return Seen(seen == [200], f"ratings answered {seen[0]} to the client in namespace {NAMESPACE}")
+    return Seen(seen == [200], f"the client in {NAMESPACE} got {seen[0]} from ratings")
 
 
 def wire_leads_to_the_root() -> Seen:
@@ -41,7 +41,7 @@ def certificates_are_short_lived() -> Seen:
 
 def details_alone_takes_plain_text() -> Seen:
     details, ratings = _statuses(STRANGER, [DETAILS, RATINGS], wanted=[200, 0])
-    return Seen((details, ratings) == (200, 0), f"to namespace {STRANGER} details answered {details}, ratings {ratings}")
+    return Seen((details, ratings) == (200, 0), f"{STRANGER} got {details} from details, {ratings} from ratings")
 
 
 def _statuses(namespace: str, urls: list[str], wanted: list[int]) -> list[int]:
@@ -84,7 +84,7 @@ LAB = Lab(
     Exercise(
         "Let details, and details alone, take plain text again; everything else stays strict.",
         (
-            "A PeerAuthentication may have a `selector`. Then it is for those pods alone, and wins over its namespace's.",
+            "A PeerAuthentication may have a `selector`. It is for those pods then, and wins over its namespace's.",
             "`selector.matchLabels` is `app: details`, `mtls.mode` is `PERMISSIVE`.",
         ),
         ("kubectl apply -f $LABKIT_MANIFESTS/08-details-permissive.yaml",),
