@@ -78,7 +78,7 @@ LAB = Lab(
         Check(
             "the client's certificate lives for a minute at most",
             certificates_are_short_lived,
-            "run `mesh.certificates.rotate('curl', 16)`",
+            "run `mesh.certificates.rotate('curl', 12)`",
         ),
     ),
     Exercise(
