@@ -28,6 +28,7 @@ def test_every_rule_is_read_and_visible():
         ("pod/reviews-v1-6987d4df6c-2xk7v", "pod/reviews-v1-7d8c86ffb-zzp9x"),
         ("reviews-v1-6987d4df6c ready", "reviews-v1-7d8c86ffb ready"),
         ("uid 0b3d6c4e-1b1f-4a7c-9d3e-111111111111", "uid 0b3d6c4e-1b1f-4a7c-9d3e-222222222222"),
+        ("serial 3d33b02a73f7cd38adb3ce7dff83436b", "serial 82e6c82d7e29d295f5c88b0dbcd48c63"),
         ("10.244.0.7:9080", "10.244.0.12:9080"),
         ("node 172.18.0.2", "node 172.19.0.3"),
         ("until 2026-05-20T07:54:03Z", "until 2027-01-01T00:00:00.123Z"),

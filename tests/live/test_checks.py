@@ -77,6 +77,18 @@ def _bookinfo_without_a_mesh() -> None:
     bookinfo.deploy(WITHOUT_MESH)
 
 
+def _stranger_refused() -> None:
+    from labkit import venue
+    from labkit.course.labs.lab_08_mtls_certificates import STRANGER
+    from labkit.mesh import objects, proxy, traffic
+    from labkit.settings import MANIFESTS
+
+    if not objects.find("namespaces", STRANGER):
+        venue.run(["kubectl", "create", "namespace", STRANGER])
+    traffic.deploy_client(STRANGER)
+    proxy.propagate(MANIFESTS / "08-strict.yaml")
+
+
 def _take(*wanted) -> None:
     from labkit import venue
     from labkit.progress import Progress
@@ -93,4 +105,5 @@ TAKE_STEP = {
     "04": lambda: _take(parts.INJECTION),
     "05": lambda: _take(parts.BOOKINFO),
     "06": lambda: _take(parts.GATEWAY),
+    "08": _stranger_refused,
 }

@@ -12,6 +12,7 @@ from labkit.course.labs import (
     lab_05_deploy_bookinfo,
     lab_06_expose_a_gateway,
     lab_07_architecture,
+    lab_08_mtls_certificates,
     lab_09_live_telemetry,
 )
 from labkit.errors import LabError
@@ -25,6 +26,7 @@ LABS: tuple[Lab, ...] = (
     lab_05_deploy_bookinfo.LAB,
     lab_06_expose_a_gateway.LAB,
     lab_07_architecture.LAB,
+    lab_08_mtls_certificates.LAB,
     lab_09_live_telemetry.LAB,
 )
 
