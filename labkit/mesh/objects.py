@@ -22,6 +22,7 @@ _GROUPS = {
     "gateway.networking.k8s.io": "/apis/gateway.networking.k8s.io/v1",
     "apiextensions.k8s.io": "/apis/apiextensions.k8s.io/v1",
 }
+OURS = "app.kubernetes.io/part-of", "istio-lab"  # the label of what a lab puts where it cannot be told otherwise
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # what the next `kubectl apply` compares with
 
 
