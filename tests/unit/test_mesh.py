@@ -145,3 +145,16 @@ def test_a_kubernetes_gateway_beside_istio_is_a_leftover():
     with venue.use(Answers({path: gateway, "/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
         [left] = leftovers.find("default", [])
     assert (left.namespace, left.name) == ("istio-system", "bookinfo")
+
+
+def test_what_a_lab_labelled_beside_istio_is_a_leftover_and_istios_own_is_not():
+    class Labelled(Answers):
+        def kubernetes(self, method, path, body, query, content_type):
+            if path != "/api/v1/namespaces/istio-system/secrets":
+                return super().kubernetes(method, path, body, query, content_type)
+            assert query == {"labelSelector": "app.kubernetes.io/part-of=istio-lab"}
+            return json.dumps({"kind": "SecretList", "items": [{"metadata": {"name": "bookinfo-certificate"}}]})
+
+    with venue.use(Labelled({"/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
+        [left] = leftovers.find("default", [])
+    assert (left.resource, left.namespace, left.name) == ("secrets", "istio-system", "bookinfo-certificate")
