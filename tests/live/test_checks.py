@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labkit.course import labs, parts, verbs
+from labkit.mesh import traffic
 from labkit.settings import settings
 
 pytestmark = pytest.mark.live
@@ -72,4 +73,5 @@ TAKE_STEP = {
     "04": lambda: _take(parts.INJECTION),
     "05": lambda: _take(parts.BOOKINFO),
     "06": lambda: _take(parts.GATEWAY),
+    "12": traffic.deploy_client,
 }

@@ -15,6 +15,8 @@ REVIEWS = "http://reviews:9080/reviews/0"
 PING = f"outbound|8079||ping.{NAMESPACE}.svc.cluster.local"
 HTTPS_HOST = "bookinfo.example.com"
 CERTIFICATE = "bookinfo-certificate"
+PARAMETER = "parameter user"
+PROPAGATION = 3.0  # seconds that a route may take to reach the client's Envoy
 
 
 def endpoints_of_ping() -> Seen:
@@ -70,6 +72,19 @@ def grpc_at_every_pod() -> Seen:
 
 
 def envoy_hashes_the_parameter() -> Seen:
+    hashed = venue.wait(
+        f"A route to reviews that hashes {PARAMETER}",
+        observe=_hashed,
+        done=lambda hashed: PARAMETER in hashed,
+        state=lambda hashed: f"it hashes {', '.join(sorted(hashed)) or 'nothing'}",
+        timeout=PROPAGATION,
+        every=0.3,
+    )
+    return Seen(True, f"the route hashes {', '.join(hashed)}")
+
+
+def _hashed() -> set[str]:
+    """What the routes to reviews compute a hash from: names of headers and of parameters."""
     policies = [
         policy
         for config in proxy.snapshot(CLIENT).sections["routes"].values()
@@ -78,13 +93,10 @@ def envoy_hashes_the_parameter() -> Seen:
         for policy in route.get("route", {}).get("hash_policy", [])
         if host["name"].startswith(f"reviews.{NAMESPACE}.")
     ]
-    named = sorted({name for policy in policies for field in policy.values() for name in _names(field)})
-    parameters = [policy["query_parameter"]["name"] for policy in policies if "query_parameter" in policy]
-    return Seen("user" in parameters, f"the route hashes {', '.join(named) or 'nothing'}")
-
-
-def _names(field: object) -> list[str]:
-    return [value for key, value in field.items() if key in ("name", "header_name")] if isinstance(field, dict) else []
+    parameters = {
+        f"parameter {policy['query_parameter']['name']}" for policy in policies if "query_parameter" in policy
+    }
+    return parameters | {f"header {policy['header']['header_name']}" for policy in policies if "header" in policy}
 
 
 def one_pod_for_each_parameter() -> Seen:
