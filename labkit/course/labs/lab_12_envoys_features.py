@@ -96,7 +96,7 @@ def _hashed() -> set[str]:
     parameters = {
         f"parameter {policy['query_parameter']['name']}" for policy in policies if "query_parameter" in policy
     }
-    return parameters | {f"header {policy['header']['header_name']}" for policy in policies if "header" in policy}
+    return parameters | {f"header {each['header']['header_name']}" for each in policies if "header" in each}
 
 
 def one_pod_for_each_parameter() -> Seen:
