@@ -93,9 +93,7 @@ def _hashed() -> set[str]:
         for policy in route.get("route", {}).get("hash_policy", [])
         if host["name"].startswith(f"reviews.{NAMESPACE}.")
     ]
-    parameters = {
-        f"parameter {policy['query_parameter']['name']}" for policy in policies if "query_parameter" in policy
-    }
+    parameters = {f"parameter {each['query_parameter']['name']}" for each in policies if "query_parameter" in each}
     return parameters | {f"header {each['header']['header_name']}" for each in policies if "header" in each}
 
 
