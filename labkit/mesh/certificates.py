@@ -20,10 +20,11 @@ import yaml
 from labkit import venue
 from labkit.errors import LabError
 from labkit.mesh import injection, objects
+from labkit.mesh.istio import NAMESPACE as ISTIO
 from labkit.mesh.proxy.pods import with_proxy
 from labkit.mesh.traffic import CLIENT
 from labkit.mesh.workloads import PROXY, running_containers, workload
-from labkit.mesh.x509 import is_ca, serial
+from labkit.mesh.x509 import is_ca, issue, serial
 from labkit.settings import NAMESPACE
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ CHAIN = ["spiffe_id", "subject", "issuer", "serial", "key", "not_before", "not_a
 IDENTITIES = ["pod", "workload", "spiffe_id", "key", "serial", "not_before", "not_after"]
 SERIALS = ["time", "pod", "workload", "serial", "not_before", "not_after"]
 ROOT = "istio-ca-root-cert"  # the ConfigMap that istiod keeps in every namespace
+LAB_CA = "Istio lab CA"
 PROXY_CONFIG = "proxy.istio.io/config"
 SECRET_TTL = "SECRET_TTL"  # noqa: S105  the agent's name for the lifetime that it asks for, no secret itself
 SHORTEST, LONGEST = timedelta(seconds=10), timedelta(days=90)  # the longest is what istiod signs unless told otherwise
@@ -227,6 +229,30 @@ def rotate(
     scope = ["--namespace", namespace]
     venue.run(["kubectl", "patch", "deployment", workload, *scope, "--type=merge", "--patch", json.dumps(patch)])
     venue.run(["kubectl", "rollout", "status", f"deployment/{workload}", *scope, "--timeout=180s"], on_line=report)
+
+
+def for_gateway(host: str, secret: str, namespace: str = ISTIO) -> pd.DataFrame:
+    """Make a CA and a certificate for a server of this name, and give it to the gateways as a TLS Secret.
+
+    Returns what was made, the server's certificate first, the CA's second; columns as `chain`. The Secret stands where
+    the gateways are, so that a Gateway's `credentialName` finds it, with the CA's certificate as its `ca.crt`; what it
+    held before is replaced. The private key goes from memory into the Secret, and nowhere else. Valid for a day.
+
+    https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/ Raises venue.CommandFailed.
+    """
+    now = datetime.fromtimestamp(venue.unix_time(), UTC)
+    issued = issue(host, LAB_CA, now, timedelta(days=1))
+    document = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": secret, "namespace": namespace, "labels": dict([objects.OURS])},
+        "stringData": {"tls.crt": issued.certificate, "tls.key": issued.private_key, "ca.crt": issued.ca},
+    }
+    # server-side, which leaves no copy of the object in an annotation
+    argv = ["kubectl", "apply", "--server-side", "--force-conflicts", "--filename", "-"]
+    venue.run(argv, stdin=json.dumps(document))
+    return parse(issued.certificate + issued.ca)
 
 
 # -- what a proxy holds, and what it answers -----------------------------------------------------

@@ -31,6 +31,8 @@ _BESIDE_ISTIO: _Kinds = {
     "telemetry.istio.io": ("telemetries",),
     "gateway.networking.k8s.io": ("gateways", "httproutes"),
 }
+# Of these Istio has its own there, so that only what bears the course's label is a lab's: a gateway's certificates.
+_LABELLED: _Kinds = {"": ("secrets",)}
 _NOT_LEFT = {
     ("ConfigMap", "kube-root-ca.crt"),
     ("ConfigMap", "istio-ca-root-cert"),
@@ -66,7 +68,7 @@ def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
     """
     expected = {(document["kind"], document["metadata"]["name"]) for document in known} | _NOT_LEFT
     found = [*_unexpected(namespace, _KINDS, expected), *_unexpected(ISTIO, _BESIDE_ISTIO, set())]
-    return _namespaces() + sorted(found)
+    return _namespaces() + sorted([*found, *_unexpected(ISTIO, _LABELLED, set(), "=".join(objects.OURS))])
 
 
 def remove(found: Iterable[Leftover]) -> None:
@@ -77,9 +79,11 @@ def remove(found: Iterable[Leftover]) -> None:
         venue.run(["kubectl", "delete", resource, *names, *scope, "--ignore-not-found", "--wait"])
 
 
-def _unexpected(namespace: str, kinds: _Kinds, expected: set[tuple[str, str]]) -> Iterator[Leftover]:
+def _unexpected(
+    namespace: str, kinds: _Kinds, expected: set[tuple[str, str]], selector: str = ""
+) -> Iterator[Leftover]:
     for group, resource in ((group, resource) for group, resources in kinds.items() for resource in resources):
-        for item in objects.list_(resource, namespace, group=group):
+        for item in objects.list_(resource, namespace, group=group, selector=selector):
             owned = item["metadata"].get("ownerReferences")
             if not owned and (item["kind"], item["metadata"]["name"]) not in expected:
                 yield Leftover(resource, group, namespace, item["metadata"]["name"])

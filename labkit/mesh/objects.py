@@ -23,6 +23,7 @@ _GROUPS = {
     "apiextensions.k8s.io": "/apis/apiextensions.k8s.io/v1",
 }
 _BEFORE_V1 = {"envoyfilters": "/apis/networking.istio.io/v1alpha3"}  # kinds that have not come as far as their group
+OURS = "app.kubernetes.io/part-of", "istio-lab"  # the label of what a lab puts where it cannot be told otherwise
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # what the next `kubectl apply` compares with
 
 

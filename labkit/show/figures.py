@@ -12,18 +12,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def shares(counts: pd.Series, title: str, unit: str = "requests") -> Figure:
-    """Horizontal bars of counts by name (the series' index), in the index' order."""
-    names, (_, most) = [str(name) for name in counts.index], spread(counts)
+def shares(counts: pd.Series | pd.DataFrame, title: str, unit: str = "requests") -> Figure:
+    """Horizontal bars of counts by name (the index), in the index' order; of a frame one panel a column, to one scale.
+
+    A column is named by what was counted in it.
+    """
+    columns = counts.to_frame(unit) if counts.ndim == 1 else counts.rename(columns=lambda name: f"{name} ({unit})")
+    _, most = spread(columns.to_numpy().ravel())
+    panels = tuple(_bars(columns[name], Axis.from_zero(name, most), unit) for name in columns)
+    each = f" in each of {len(panels)} panels" if counts.ndim > 1 else ""
+    return Figure(title, f"{title}: {len(counts)} bars{each}", panels)
+
+
+def _bars(counts: pd.Series, x: Axis, unit: str) -> Panel:
+    names = [str(name) for name in counts.index]
     marks: list[Mark] = []
     for row, (name, count) in enumerate(zip(names, counts, strict=True)):
         marks += [
             Box((0, row - 0.33), (count, row + 0.33), colour(name), f"{name}: {count:g} {unit}"),
             Label((count, row), f"\N{NO-BREAK SPACE}{count:g} {unit}", anchor="start"),
         ]
-    x, y = Axis.from_zero(unit, most), Axis.names("", names, downwards=True)
     room = Axis(x.low, x.high * 1.25, x.title, x.ticks)  # for what is written at the end of the longest bar
-    return Figure(title, f"{title}: {len(counts)} bars", (Panel(room, y, tuple(marks), 32 * len(counts)),))
+    return Panel(room, Axis.names("", names, downwards=True), tuple(marks), 32 * len(counts))
 
 
 def propagation_clock(clock: pd.DataFrame, title: str = "From apply until each proxy holds it") -> Figure:

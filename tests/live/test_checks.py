@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labkit.course import labs, parts, verbs
+from labkit.mesh import traffic
 from labkit.settings import settings
 
 pytestmark = pytest.mark.live
@@ -106,4 +107,5 @@ TAKE_STEP = {
     "05": lambda: _take(parts.BOOKINFO),
     "06": lambda: _take(parts.GATEWAY),
     "08": _stranger_refused,
+    "12": traffic.deploy_client,
 }

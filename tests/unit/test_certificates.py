@@ -14,7 +14,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from labkit import venue
 from labkit.errors import LabError
 from labkit.mesh import certificates
+from labkit.mesh.x509 import issue
 
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 RATINGS = "spiffe://cluster.local/ns/default/sa/bookinfo-ratings"
@@ -578,3 +579,41 @@ def test_what_is_seen_is_told():
     with venue.use(live):
         certificates.serials(["ratings-v1"], 2, report=told.append)
     assert [text.split()[0] for text in told] == ["1", "2"]
+
+
+# -- for a gateway ------------------------------------------------------------------------------------
+class Kubectl:
+    """A shell that takes down what kubectl was told."""
+
+    def unix_time(self):
+        return NOW.timestamp()
+
+    def run(self, argv, *, stdin, **_):
+        self.argv, self.stdin = argv, stdin
+        return venue.Completed(tuple(argv), 0, "secret/bookinfo serverside-applied", "", 0.1)
+
+
+@given(st.from_regex(r"[a-z]{1,20}(\.[a-z]{1,20}){1,3}", fullmatch=True))
+def test_a_tls_client_that_trusts_the_ca_accepts_the_servers_certificate_for_its_own_name_alone(host):
+    from cryptography.x509 import verification
+
+    issued = issue(host, "a CA", NOW, timedelta(days=1))
+    leaf, ca = (x509.load_pem_x509_certificate(text.encode()) for text in (issued.certificate, issued.ca))
+    policy = verification.PolicyBuilder().store(verification.Store([ca])).time(NOW)
+    policy.build_server_verifier(x509.DNSName(host)).verify(leaf, [])
+    with pytest.raises(verification.VerificationError):
+        policy.build_server_verifier(x509.DNSName(f"not.{host}")).verify(leaf, [])
+
+
+def test_a_gateways_key_goes_into_its_secret_and_nowhere_else():
+    with venue.use(Kubectl()) as kubectl:
+        made = certificates.for_gateway("bookinfo.example.com", "bookinfo")
+    secret = json.loads(kubectl.stdin)
+    key = load_pem_private_key(secret["stringData"]["tls.key"].encode(), None)
+    leaf = x509.load_pem_x509_certificate(made.pem[0].encode())
+    assert key.public_key() == leaf.public_key()
+    assert secret["stringData"]["ca.crt"] == made.pem[1]
+    assert "PRIVATE" not in made.to_string() + repr(issue("a.b", "c", NOW, timedelta(1))) + " ".join(kubectl.argv)
+    assert secret["metadata"]["namespace"] == "istio-system"
+    assert "--server-side" in kubectl.argv
+    assert list(made.subject) == ["CN=bookinfo.example.com", "CN=Istio lab CA"]

@@ -398,3 +398,12 @@ def test_the_figure_of_a_frame_is_the_same_each_time():
     frame = red_frame(2)
     assert show.red_panel(frame) == show.red_panel(frame.copy())
     assert isinstance(show.red_panel(frame), Figure)
+
+
+@given(st.lists(st.lists(st.integers(0, 999), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_shares_side_by_side_are_drawn_to_one_scale_and_each_is_named(columns):
+    names = [f"policy {number}" for number in range(len(columns))]
+    frame = pd.DataFrame(dict(zip(names, columns, strict=True)), index=NAMES[:3])
+    figure = show.shares(frame, "any")
+    assert [panel.x.title for panel in figure.panels] == [f"{name} (requests)" for name in names]
+    assert len({panel.x.high for panel in figure.panels}) == 1

@@ -162,3 +162,16 @@ def test_a_control_plane_scaled_to_zero_is_told_from_one_that_is_not_there(repli
     path = "/apis/apps/v1/namespaces/istio-system/deployments/istiod"
     with venue.use(Answers({} if replicas is None else {path: istiod})):
         assert istio.is_scaled_to_zero() is scaled
+
+
+def test_what_a_lab_labelled_beside_istio_is_a_leftover_and_istios_own_is_not():
+    class Labelled(Answers):
+        def kubernetes(self, method, path, body, query, content_type):
+            if path != "/api/v1/namespaces/istio-system/secrets":
+                return super().kubernetes(method, path, body, query, content_type)
+            assert query == {"labelSelector": "app.kubernetes.io/part-of=istio-lab"}
+            return json.dumps({"kind": "SecretList", "items": [{"metadata": {"name": "bookinfo-certificate"}}]})
+
+    with venue.use(Labelled({"/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
+        [left] = leftovers.find("default", [])
+    assert (left.resource, left.namespace, left.name) == ("secrets", "istio-system", "bookinfo-certificate")

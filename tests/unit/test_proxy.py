@@ -762,3 +762,59 @@ def test_a_manifest_of_several_objects_is_one_change(mesh, tmp_path):
     manifest.write_text("\n---\n".join(json.dumps({**VIRTUAL_SERVICE, "metadata": {"name": name}}) for name in "ab"))
     assert len(proxy.propagate(manifest)) == 1
     assert len(mesh.written) == 2
+
+
+# -- service discovery ----------------------------------------------------------------------------------
+class Scaled(Clock):
+    """A Service `ping` whose pods are ready at these seconds; the Envoy of `curl` knows each so much later."""
+
+    def __init__(self, ready_at, later):
+        super().__init__()
+        self.ready_at, self.later = ready_at, later
+        self.add("curl", self.endpoints)
+
+    def addresses(self, later=0.0):
+        passed = self.time - self.started
+        return [f"10.0.0.{n}" for n, at in enumerate(self.ready_at) if passed + 1e-6 >= at + later]
+
+    def endpoints(self, path):
+        hosts = [
+            {
+                "address": {"socket_address": {"address": address, "port_value": 8080}},
+                "health_status": {"eds_health_status": "HEALTHY"},
+            }
+            for address in self.addresses(self.later)
+        ]
+        names = ["outbound|8080||ping.default.svc.cluster.local", "outbound|8079||ping.default.svc.cluster.local"]
+        others = [{"name": "outbound|80||other.default.svc.cluster.local", "host_statuses": hosts}]
+        return json.dumps({"cluster_statuses": [{"name": n, "host_statuses": hosts} for n in names] + others})
+
+    def kubernetes(self, method, path, body, query, content_type):
+        if path.endswith("/services/ping"):
+            return json.dumps({"spec": {"selector": {"app": "ping"}}})
+        if query.get("labelSelector") != "app=ping":
+            return super().kubernetes(method, path, body, query, content_type)
+        ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        items = [{"metadata": {"name": f"ping-{a[-1]}"}, "status": {**ready, "podIP": a}} for a in self.addresses()]
+        return json.dumps({"kind": "PodList", "items": items})
+
+
+@given(st.lists(st.floats(0.5, 9), min_size=1, max_size=4), st.floats(0, 3))
+@settings(deadline=None, max_examples=30)
+def test_discovery_tells_when_each_pod_was_ready_and_when_an_envoy_knew_it(ready_at, later):
+    with venue.use(Scaled([0.0, *ready_at], later)) as mesh:
+        if later > 0:
+            mesh.time += later
+        began = mesh.time - mesh.started
+        found = proxy.discovery("ping", 1 + len(ready_at), "curl").set_index("pod")
+    assert tuple(found.loc["ping-0"]) == (0, 0, 0)
+    for number, at in enumerate(ready_at, start=1):
+        row = found.loc[f"ping-{number}"]
+        assert abs(row.ready_seconds - max(0, at - began)) <= 0.3
+        assert abs(row.endpoint_seconds - max(0, at + later - began)) <= 0.3
+        assert row.behind_seconds >= 0
+
+
+def test_discovery_that_does_not_come_about_tells_how_far_it_got():
+    with venue.use(Scaled([0.0, 1000.0], 0.0)), pytest.raises(LabError, match="1 of 2 pods ready, 1 endpoints"):
+        proxy.discovery("ping", 2, "curl", timeout=2)

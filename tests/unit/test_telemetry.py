@@ -285,6 +285,21 @@ def test_a_clock_that_was_set_back_starts_the_window_anew():
     assert [each.time for each in kept] == [50, 51]
 
 
+def test_what_each_pod_received_is_what_its_own_proxy_counted_meanwhile():
+    def counted(protocol, **others):
+        labels = {"reporter": "destination", "destination_workload": "ping", "response_code": "200", **others}
+        return line(request_protocol=protocol, **labels)
+
+    grpc, http, sent, other = (
+        counted("grpc"), counted("http"), counted("grpc", reporter="source"), counted("grpc", destination_workload="x"),
+    )  # fmt: skip
+    before = scrape_at(0.0, **{"a.default": {grpc: 3.0, http: 7.0}, "b.default": {}})
+    after = scrape_at(1.0, **{"a.default": {grpc: 23.0, http: 7.0}, "b.default": {grpc: 5.0, sent: 9.0, other: 9.0}})
+    found = telemetry.received(before, after, workload="ping")
+    assert found.to_numpy().tolist() == [["a", "grpc", 20], ["b", "grpc", 5]]
+    assert telemetry.received(before, before, workload="ping").empty
+
+
 # -- growth -----------------------------------------------------------------------------------------
 LINE = line(reporter="destination", destination_service_name="s", destination_version="v1", response_code="200")
 counts = st.lists(st.integers(0, 1000), min_size=2, max_size=8)

@@ -330,3 +330,12 @@ with venue.use(Gateway()):
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert ended.stdout == "2\n['MainThread']\n", ended.stderr
+
+
+def test_headers_go_with_each_request():
+    outcome = client._MARK + '{"status": "200", "seconds": 0.1, "connections": 1}\n'
+    with venue.use(Pod("{}" + outcome)) as pod:
+        traffic.requests("http://reviews:9080/reviews/0", headers={"x-user": "anna"}, keep_open=False)
+    [argv] = pod.argv
+    sent = [argv[at + 1] for at, word in enumerate(argv) if word == "--header"]
+    assert sent == ["x-user: anna", "Connection: close"]

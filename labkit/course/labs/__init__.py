@@ -14,6 +14,7 @@ from labkit.course.labs import (
     lab_07_architecture,
     lab_08_mtls_certificates,
     lab_09_live_telemetry,
+    lab_12_envoys_features,
 )
 from labkit.errors import LabError
 
@@ -28,6 +29,7 @@ LABS: tuple[Lab, ...] = (
     lab_07_architecture.LAB,
     lab_08_mtls_certificates.LAB,
     lab_09_live_telemetry.LAB,
+    lab_12_envoys_features.LAB,
 )
 
 

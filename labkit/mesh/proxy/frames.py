@@ -82,18 +82,22 @@ def endpoints(pod: str) -> pd.DataFrame:
     `status` is what istiod says of it (HEALTHY, UNHEALTHY, DRAINING …), `outlier_check` what this proxy found itself.
     """
     with admin(find(pod)) as get:
-        answer = json.loads(get("/clusters?format=json"))
-    rows = [
+        rows = read_endpoints(get)
+    return _frame(rows, ["endpoint", "status", "outlier_check", "cluster"], ["cluster", "endpoint"])
+
+
+def read_endpoints(get: Callable[[str], str]) -> list[dict[str, str]]:
+    """The rows of `endpoints`, over a connection that is open already."""
+    return [
         {
             "endpoint": describe.address(host.get("address", {})),
             "status": host.get("health_status", {}).get("eds_health_status", "UNKNOWN"),
             "outlier_check": "FAILED" if host.get("health_status", {}).get("failed_outlier_check") else "OK",
             "cluster": cluster["name"],
         }
-        for cluster in answer.get("cluster_statuses", [])
+        for cluster in json.loads(get("/clusters?format=json")).get("cluster_statuses", [])
         for host in cluster.get("host_statuses", [])
     ]
-    return _frame(rows, ["endpoint", "status", "outlier_check", "cluster"], ["cluster", "endpoint"])
 
 
 def secrets(pod: str) -> pd.DataFrame:

@@ -83,10 +83,27 @@ def edges(counters: pd.DataFrame) -> pd.DataFrame:
     return reported.groupby([*EDGES], as_index=False)["value"].sum().rename(columns={"value": "requests"})
 
 
+def received(*scrapes: Scrape, workload: str) -> pd.DataFrame:
+    """What came to each pod of a workload from the first to the last of some scrapes, by its own proxy's count.
+
+    Columns: pod, request_protocol ("http", "grpc"), requests. A pod that nothing came to has no row.
+    """
+    import pandas as pd
+
+    rows = [
+        (grown.proxy.partition(".")[0], grown.series.labels["request_protocol"], grown.increase)
+        for grown in growth(scrapes)
+        if grown.increase and _came_to(workload, grown.series)
+    ]
+    found = pd.DataFrame(rows, columns=["pod", "request_protocol", "requests"])
+    return found.groupby(["pod", "request_protocol"], as_index=False)["requests"].sum().astype({"requests": int})
+
+
 @dataclass(frozen=True)
 class Growth:
     """What one proxy added to one of its series; `seconds` over which it did so, 0 where none passed."""
 
+    proxy: str
     series: Series
     increase: float
     seconds: float
@@ -106,7 +123,7 @@ def growth(scrapes: Sequence[Scrape]) -> Iterator[Growth]:
         own = sum(max(0.0, after - before) for (before, _), (after, _) in pairwise(answers))
         seconds = own if len(answers) == len(scrapes) else whole
         for line, increase in _increases(answers).items():
-            yield Growth(series(line), increase, seconds)
+            yield Growth(proxy, series(line), increase, seconds)
 
 
 def _increases(answers: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
@@ -182,6 +199,12 @@ def _edge(each: Series) -> tuple[str, str] | None:
     if labels["reporter"] == "source" or plain_text_from_nobody_known:
         return labels["source_workload"], labels["destination_service_name"]
     return None
+
+
+def _came_to(workload: str, each: Series) -> bool:
+    labels = each.labels
+    counts_arrivals = each.metric == REQUESTS and labels["reporter"] == "destination"
+    return counts_arrivals and labels["destination_workload"] == workload
 
 
 def _had_connection(labels: Mapping[str, str]) -> bool:

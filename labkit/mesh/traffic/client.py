@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from labkit import venue
@@ -31,6 +32,7 @@ def requests(
     namespace: str = NAMESPACE,
     client: str = f"deploy/{CLIENT}",
     keep_open: bool = True,
+    headers: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """GET `url` from the client, `times` times: over one connection that is kept open, or each over a new one.
 
@@ -40,9 +42,10 @@ def requests(
     import pandas as pd
 
     columns = ["request", "status", "seconds", "new_connection", "pod", "body"]
+    sent = {**(headers or {}), **({} if keep_open else {"Connection": "close"})}
+    options = [word for name, value in sent.items() for word in ("--header", f"{name}: {value}")]
     argv = ["kubectl", "exec", "--namespace", namespace, client, "--container", CLIENT, "--",
-            "curl", "--silent", "--max-time", "10", "--write-out", _OUTCOME,
-            *([] if keep_open else ["--header", "Connection: close"]), *[url] * times]  # fmt: skip
+            "curl", "--silent", "--max-time", "10", "--write-out", _OUTCOME, *options, *[url] * times]  # fmt: skip
     completed = venue.run(argv, check=False)
     if _MARK not in completed.stdout:
         raise venue.CommandFailed(completed, "`%kubectl get pods` shows whether the client is there and ready")
