@@ -69,7 +69,7 @@ def _least_privilege() -> None:
     from labkit.settings import MANIFESTS
 
     traffic.deploy_client()
-    for name in ("14-deny-all.yaml", "14-least-privilege.yaml"):
+    for name in ("14-fresh-connections.yaml", "14-deny-all.yaml", "14-least-privilege.yaml"):
         proxy.propagate(MANIFESTS / name)
 
 
