@@ -1,8 +1,20 @@
 """Read and change the mesh. Raw answers come in; frozen dataclasses and DataFrames go out."""
 
-from labkit.mesh import bookinfo, certificates, injection, istio, proxy, telemetry, traffic
+from labkit.mesh import (
+    access,
+    access_log,
+    bookinfo,
+    certificates,
+    injection,
+    istio,
+    proxy,
+    telemetry,
+    tokens,
+    traffic,
+)
 from labkit.mesh.workloads import pods, services
 
 __all__ = [
-    "bookinfo", "certificates", "injection", "istio", "pods", "proxy", "services", "telemetry", "traffic",
+    "access", "access_log", "bookinfo", "certificates", "injection", "istio", "pods", "proxy", "services", "telemetry",
+    "tokens", "traffic",
 ]  # fmt: skip

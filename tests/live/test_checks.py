@@ -98,6 +98,15 @@ def _take(*wanted) -> None:
         part.make(Progress(silent, venue.now))
 
 
+def _least_privilege() -> None:
+    from labkit.mesh import proxy, traffic
+    from labkit.settings import MANIFESTS
+
+    traffic.deploy_client()
+    for name in ("14-fresh-connections.yaml", "14-deny-all.yaml", "14-least-privilege.yaml"):
+        proxy.propagate(MANIFESTS / name)
+
+
 # What a lab's own cells do before its exercise.
 TAKE_STEP = {
     "01": _bookinfo_without_a_mesh,
@@ -108,4 +117,5 @@ TAKE_STEP = {
     "06": lambda: _take(parts.GATEWAY),
     "08": _stranger_refused,
     "12": traffic.deploy_client,
+    "14": _least_privilege,
 }

@@ -101,3 +101,11 @@ def test_a_wait_that_fails_tells_each_state_once_and_the_last_one_in_its_error()
         venue.wait("readiness", lambda: "ImagePullBackOff", lambda _: False, timeout=2, report=told.append)
     assert told == ["ImagePullBackOff"]
     assert "ImagePullBackOff" in failure.value.why
+
+
+@pytest.mark.parametrize(
+    ("kind", "resource"),
+    [("Gateway", "gateways"), ("ServiceEntry", "serviceentries"), ("AuthorizationPolicy", "authorizationpolicies")],
+)
+def test_a_solution_looks_for_what_is_there_under_the_apis_own_word(kind, resource):
+    assert verbs._plural(kind) == resource

@@ -1,0 +1,203 @@
+"""Who may do what: the requests that ask, the log that tells of a denial, the tokens that users show."""
+
+from __future__ import annotations
+
+import json
+
+import jwt
+import pandas  # noqa: F401  imported before hypothesis starts its clocks
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkit import venue
+from labkit.errors import LabError
+from labkit.mesh import access, access_log, tokens
+from labkit.venue.live import Live
+
+
+class Mesh(Live):
+    """Callers whose requests get the status that `answer(caller, method, url)` says, and a gateway that says 200."""
+
+    def __init__(self, answer=lambda caller, method, url: 200) -> None:
+        super().__init__()
+        self.answer, self.asked = answer, []
+
+    def run(self, argv, **_):
+        caller = argv[argv.index("--namespace") + 1], argv[argv.index("--container") - 1].removeprefix("deploy/")
+        requests = " ".join(argv[argv.index("curl") + 1 :]).split("--next")
+        statuses = [self.answer(caller, "POST" if "--data" in each else "GET", each.split()[-1]) for each in requests]
+        return venue.Completed(tuple(argv), 0, "".join(f"{status:03}\n" for status in statuses if status >= 0), "", 0.0)
+
+    def gateway(self):
+        return "http://127.0.0.1:8080"
+
+    def http(self, method, url, headers, body, timeout):
+        self.asked.append((method, url, headers))
+        return venue.Response(200, {}, "", 0.0)
+
+
+def test_each_caller_asks_each_service_and_the_gateway_leads_to_one():
+    with venue.use(Mesh()) as mesh:
+        found = access.ask()
+    asked = found.groupby("caller").size()
+    assert asked.pop(access.GATEWAY) == 2
+    assert set(asked) == {8}
+    assert set(asked.index) == set(access.CALLERS)
+    assert [method for method, _, _ in mesh.asked] == ["GET", "POST"]
+    assert found.observed.eq(True).all()
+
+
+def test_what_was_answered_stands_at_what_was_asked():
+    def only_reviews_reads_ratings(caller, method, url):
+        return 200 if (caller, method) == (("default", "reviews-caller"), "GET") and "//ratings." in url else 403
+
+    with venue.use(Mesh(only_reviews_reads_ratings)):
+        found = access.ask(access.CALLERS)
+    [allowed] = found[found.observed.eq(True)].to_dict("records")
+    assert (allowed["caller"], allowed["method"], allowed["service"]) == ("reviews", "GET", "ratings")
+
+
+@pytest.mark.parametrize(
+    ("status", "observed"), [(200, True), (405, True), (404, True), (403, False), (503, None), (0, None)]
+)
+def test_an_error_is_neither_allowed_nor_denied(status, observed):
+    with venue.use(Mesh(lambda *_: status)):
+        found = access.ask(["curl"])
+    assert all(each is observed for each in found.observed)
+
+
+def test_a_caller_that_is_not_there_is_told():
+    with venue.use(Mesh(lambda *_: -1)), pytest.raises(venue.CommandFailed):
+        access.ask(["stranger"])
+    with pytest.raises(LabError):
+        access.ask(["nobody"])
+
+
+def line(values: dict[str, str]) -> str:
+    """As Istio's format has it: the time in brackets, in quotation marks what may hold a space."""
+    quoted = {"request", "upstream_transport_failure_reason", "x_forwarded_for", "user_agent", "x_request_id",
+              "authority", "upstream_host"}  # fmt: skip
+    words = [f'"{values[field]}"' if field in quoted else values[field] for field in access_log.FIELDS[1:]]
+    return f"[{values['start_time']}] {' '.join(words)}"
+
+
+def denial(path: str) -> str:
+    values = {
+        "request": f"GET {path} HTTP/1.1",
+        "response_code": "403",
+        "response_code_details": "rbac_access_denied_matched_policy[none]",
+        "downstream_local_address": "[fd00:10:244::5]:9080",
+        "user_agent": "curl/8.16.0 (some more)",
+    }
+    return line({**dict.fromkeys(access_log.FIELDS, "-"), **values})
+
+
+words = st.text(st.characters(codec="ascii", exclude_categories=["C", "Z"], exclude_characters='"[]'), min_size=1)
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(access_log.FIELDS, words)))
+def test_every_line_is_read_back(values):
+    assert access_log.parse(line(values)) == values
+
+
+@given(st.text())
+def test_what_is_no_such_line_is_passed_over(text):
+    assert set(access_log.parse(text)) in (set(), set(access_log.FIELDS))
+
+
+def test_brackets_inside_a_field_are_the_fields_own():
+    found = access_log.parse(denial("/ratings/0"))
+    assert found["response_code_details"] == "rbac_access_denied_matched_policy[none]"
+    assert found["downstream_local_address"] == "[fd00:10:244::5]:9080"
+
+
+class Pod(Live):
+    """A pod with a proxy, whose log has these lines, the last one from the second look on."""
+
+    def __init__(self, *lines) -> None:
+        super().__init__()
+        self.lines, self.looks, self.time = lines, 0, 0.0
+
+    def kubernetes(self, method, path, body, query, content_type):
+        if not path.endswith("/log"):
+            spec = {"containers": [{"name": "istio-proxy"}]}
+            return json.dumps({"metadata": {"name": "ratings", "namespace": "default"}, "spec": spec})
+        self.looks += 1
+        return "\n".join(["2026-01-01 info ads: PUSH", *self.lines[: None if self.looks > 1 else -1]])
+
+    def now(self):
+        return self.time
+
+    def sleep(self, seconds):
+        self.time += seconds
+
+
+def test_the_newest_line_for_the_path_is_waited_for():
+    with venue.use(Pod(denial("/ratings/1"), denial("/ratings/0?from=curl"))) as pod:
+        found = access_log.entry("ratings", "/ratings/0?from=curl").set_index("field").value
+    assert found.request == "GET /ratings/0?from=curl HTTP/1.1"
+    assert pod.looks == 2
+
+
+def test_a_line_that_never_comes_is_told():
+    with venue.use(Pod(denial("/ratings/1"))), pytest.raises(LabError):
+        access_log.entry("ratings", "/ratings/0")
+
+
+ISSUER = tokens.Issuer("https://login.bookshop.example")
+
+
+def text(token: tokens.Token) -> str:
+    """What the gateway gets to see of it."""
+    with venue.use(Mesh()) as mesh:
+        tokens.present({"it": token}, "/api")
+    [(_, _, headers)] = mesh.asked
+    return headers["Authorization"].removeprefix("Bearer ")
+
+
+def verified(token: tokens.Token) -> dict:
+    """As anybody can who has the issuer's public key."""
+    [key] = jwt.PyJWKSet.from_json(ISSUER.jwks).keys
+    return jwt.decode(text(token), key, algorithms=["RS256"], issuer=ISSUER.name)
+
+
+def test_a_token_holds_what_it_claims():
+    token = ISSUER.token("reader")
+    assert verified(token) == token.claims
+    assert token.claims["sub"] == "reader"
+
+
+@pytest.mark.parametrize(
+    ("token", "fault"),
+    [
+        (ISSUER.token("reader", seconds=-3600), jwt.ExpiredSignatureError),
+        (ISSUER.token("reader", issuer="https://elsewhere.example"), jwt.InvalidIssuerError),
+        (ISSUER.token("reader").claiming(sub="admin"), jwt.InvalidSignatureError),
+        (tokens.Issuer(ISSUER.name).token("reader"), jwt.InvalidSignatureError),
+    ],
+)
+def test_each_bad_token_is_bad_for_its_own_reason(token, fault):
+    with pytest.raises(fault):
+        verified(token)
+
+
+def test_a_tampered_token_claims_what_the_forger_wants():
+    claims = jwt.decode(text(ISSUER.token("reader").claiming(sub="admin")), options={"verify_signature": False})
+    assert claims["sub"] == "admin"
+
+
+def test_neither_the_private_key_nor_a_token_is_ever_shown():
+    token = ISSUER.token("reader")
+    signature = text(token).rpartition(".")[2]
+    for shown in (repr(token), str(token), repr([token]), repr(ISSUER), str(ISSUER)):
+        assert signature not in shown
+    [key] = json.loads(ISSUER.jwks)["keys"]
+    assert not {"d", "p", "q", "dp", "dq", "qi"} & key.keys()
+
+
+def test_a_request_without_a_token_has_no_such_header():
+    with venue.use(Mesh()) as mesh:
+        [row] = tokens.present({"none": None}, "/api").to_dict("records")
+    assert "Authorization" not in (mesh.asked[0][2] or {})
+    assert row == {"token": "none", "status": 200, "answer": ""}
