@@ -64,6 +64,20 @@ def _take(*wanted) -> None:
         part.make(Progress(silent, venue.now))
 
 
+def _two_dns_clients() -> None:
+    from labkit import venue
+    from labkit.course.labs.lab_13_dns_proxy import OFF, ON
+    from labkit.mesh import objects, traffic
+    from labkit.settings import MANIFESTS
+
+    objects.apply(MANIFESTS / "13-namespaces.yaml", namespace="default")
+    patch = ["--patch-file", str(MANIFESTS / "13-capture.yaml")]
+    for namespace in (OFF, ON):
+        traffic.deploy_client(namespace)
+    venue.run(["kubectl", "patch", "deployment/curl", "--namespace", ON, *patch])
+    objects.wait_available([traffic.CLIENT], ON, report=lambda _: None)
+
+
 # What a lab's own cells do before its exercise.
 TAKE_STEP = {
     "01": _bookinfo_without_a_mesh,
@@ -72,4 +86,5 @@ TAKE_STEP = {
     "04": lambda: _take(parts.INJECTION),
     "05": lambda: _take(parts.BOOKINFO),
     "06": lambda: _take(parts.GATEWAY),
+    "13": _two_dns_clients,
 }
