@@ -116,7 +116,7 @@ def _requirement(expression: dict[str, Any]) -> str:
 def _rule(words: list[str]) -> dict[str, str]:
     jump = words.index("-j") if "-j" in words else len(words)
     after = words[jump + 1 :]
-    port = {"--to-ports", "--to-port"} & set(after)  # iptables takes an option's beginning for the whole; Istio has both
+    port = {"--to-ports", "--to-port"} & set(after)  # the same to iptables
     return {
         "chain": words[1],
         "match": " ".join(words[2:jump]) or "everything",
