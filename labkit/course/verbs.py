@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass
@@ -210,9 +211,14 @@ def _manifest_diff(manifest: Path) -> list[str]:
 
 def _object_diff(document: dict) -> list[str]:
     group = document["apiVersion"].rpartition("/")[0]
-    resource, name = f"{document['kind'].lower()}s", document["metadata"]["name"]
+    resource, name = _plural(document["kind"]), document["metadata"]["name"]
     live = objects.find(resource, name, NAMESPACE, group=group)
     before = yaml.safe_dump(live["spec"], sort_keys=False).splitlines() if live else []
     after = yaml.safe_dump(document["spec"], sort_keys=False).splitlines()
     titles = (f"{resource}/{name} (now)", f"{resource}/{name} (solved)")
     return list(difflib.unified_diff(before, after, *titles, lineterm=""))
+
+
+def _plural(kind: str) -> str:
+    """As the API has it: gateways, serviceentries, authorizationpolicies."""
+    return re.sub(r"(?<![aeiou])y$", "ie", kind.lower()) + "s"

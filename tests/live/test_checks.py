@@ -75,7 +75,7 @@ def _two_dns_clients() -> None:
     for namespace in (OFF, ON):
         traffic.deploy_client(namespace)
     venue.run(["kubectl", "patch", "deployment/curl", "--namespace", ON, *patch])
-    objects.wait_available([traffic.CLIENT], ON, report=lambda _: None)
+    venue.run(["kubectl", "rollout", "status", "deployment/curl", "--namespace", ON, "--timeout=120s"])
 
 
 # What a lab's own cells do before its exercise.

@@ -12,6 +12,7 @@ from labkit.mesh import dns, traffic
 OFF, ON = "dns-off", "dns-on"
 AUTOMATIC = ip_network("240.240.0.0/16")  # istiod's PILOT_IP_AUTOALLOCATE_IPV4_PREFIX, by default
 BOOKS, STARS = "books.internal", "stars.internal"
+PROPAGATION = 3.0  # seconds that a new name may take to reach the sidecar
 
 
 def sidecar_answers() -> Seen:
@@ -37,12 +38,12 @@ def _answered(name: str, namespace: str, by: str) -> Seen:
 
 
 def _answers_at_automatic_address(host: str, path: str) -> Seen:
+    dns.wait_until_known(host, _client(ON), timeout=PROPAGATION)
     [row] = dns.lookup(host, pods=[_client(ON)]).itertuples()
-    if not row.address:
-        return Seen(False, f"{host} has no address in {ON}")
     [answer] = traffic.requests(f"http://{host}{path}", namespace=ON).itertuples()
     seen = f"{host} is {row.address}, from {row.source}; GET {path}: {answer.status}"
-    return Seen(ip_address(row.address) in AUTOMATIC and answer.status == 200, seen)
+    automatic = bool(row.address) and ip_address(row.address) in AUTOMATIC
+    return Seen(automatic and answer.status == 200, seen)
 
 
 def _client(namespace: str) -> str:
