@@ -5,8 +5,10 @@ from labkit.mesh import (
     access_log,
     bookinfo,
     certificates,
+    dns,
     injection,
     istio,
+    leftovers,
     proxy,
     telemetry,
     tokens,
@@ -15,6 +17,6 @@ from labkit.mesh import (
 from labkit.mesh.workloads import pods, services
 
 __all__ = [
-    "access", "access_log", "bookinfo", "certificates", "injection", "istio", "pods", "proxy", "services", "telemetry",
-    "tokens", "traffic",
+    "access", "access_log", "bookinfo", "certificates", "dns", "injection", "istio", "leftovers", "pods", "proxy",
+    "services", "telemetry", "tokens", "traffic",
 ]  # fmt: skip

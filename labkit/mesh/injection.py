@@ -116,11 +116,12 @@ def _requirement(expression: dict[str, Any]) -> str:
 def _rule(words: list[str]) -> dict[str, str]:
     jump = words.index("-j") if "-j" in words else len(words)
     after = words[jump + 1 :]
+    port = {"--to-ports", "--to-port"} & set(after)  # the same to iptables
     return {
         "chain": words[1],
         "match": " ".join(words[2:jump]) or "everything",
         "target": after[0] if after else "",
-        "to_port": after[after.index("--to-ports") + 1] if "--to-ports" in after else "",
+        "to_port": after[after.index(port.pop()) + 1] if port else "",
     }
 
 

@@ -107,6 +107,20 @@ def _least_privilege() -> None:
         proxy.propagate(MANIFESTS / name)
 
 
+def _two_dns_clients() -> None:
+    from labkit import venue
+    from labkit.course.labs.lab_13_dns_proxy import OFF, ON
+    from labkit.mesh import objects, traffic
+    from labkit.settings import MANIFESTS
+
+    objects.apply(MANIFESTS / "13-namespaces.yaml", namespace="default")
+    patch = ["--patch-file", str(MANIFESTS / "13-capture.yaml")]
+    for namespace in (OFF, ON):
+        traffic.deploy_client(namespace)
+    venue.run(["kubectl", "patch", "deployment/curl", "--namespace", ON, *patch])
+    venue.run(["kubectl", "rollout", "status", "deployment/curl", "--namespace", ON, "--timeout=120s"])
+
+
 # What a lab's own cells do before its exercise.
 TAKE_STEP = {
     "01": _bookinfo_without_a_mesh,
@@ -118,4 +132,5 @@ TAKE_STEP = {
     "08": _stranger_refused,
     "12": traffic.deploy_client,
     "14": _least_privilege,
+    "13": _two_dns_clients,
 }

@@ -63,6 +63,7 @@ LOG = """info Running iptables restore with the following input:
 * nat
 -N ISTIO_REDIRECT
 -A ISTIO_REDIRECT -p tcp -j REDIRECT --to-ports 15001
+-A ISTIO_OUTPUT_DNS -p udp --dport 53 -j REDIRECT --to-port 15053
 -A OUTPUT -j ISTIO_OUTPUT
 COMMIT
 info Final iptables state (IPv4):
@@ -74,6 +75,7 @@ def test_the_rules_are_those_that_were_put_in_place_each_once():
     rules = injection.parse_rules(LOG)
     assert rules.to_dict("records") == [
         {"chain": "ISTIO_REDIRECT", "match": "-p tcp", "target": "REDIRECT", "to_port": "15001"},
+        {"chain": "ISTIO_OUTPUT_DNS", "match": "-p udp --dport 53", "target": "REDIRECT", "to_port": "15053"},
         {"chain": "OUTPUT", "match": "everything", "target": "ISTIO_OUTPUT", "to_port": ""},
     ]
 

@@ -15,6 +15,7 @@ from labkit.course.labs import (
     lab_08_mtls_certificates,
     lab_09_live_telemetry,
     lab_12_envoys_features,
+    lab_13_dns_proxy,
     lab_14_enterprise_security,
 )
 from labkit.errors import LabError
@@ -31,6 +32,7 @@ LABS: tuple[Lab, ...] = (
     lab_08_mtls_certificates.LAB,
     lab_09_live_telemetry.LAB,
     lab_12_envoys_features.LAB,
+    lab_13_dns_proxy.LAB,
     lab_14_enterprise_security.LAB,
 )
 
