@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from labkit import venue
+from labkit.errors import LabError
 from labkit.mesh import objects
 from labkit.settings import NAMESPACE, settings
 
@@ -36,7 +38,12 @@ def manifest() -> Path:
 
 def gateway_manifest() -> Path:
     """The Gateway and the VirtualService that open the page to the outside, from the release."""
-    return settings().release_folder / "samples" / "bookinfo" / "networking" / "bookinfo-gateway.yaml"
+    return networking("bookinfo-gateway")
+
+
+def networking(name: str) -> Path:
+    """A manifest of the release's `samples/bookinfo/networking`, by its name without the ending."""
+    return settings().release_folder / "samples" / "bookinfo" / "networking" / f"{name}.yaml"
 
 
 def deployments() -> list[str]:
@@ -59,15 +66,31 @@ def remove(namespace: str = NAMESPACE) -> None:
     )  # fmt: skip
 
 
-def page(times: int = 1) -> pd.DataFrame:
+def page(times: int = 1, headers: dict[str, str] | None = None) -> pd.DataFrame:
     """Open the product page through the gateway, `times` times: request, status, title, reviews, milliseconds, version.
 
     `reviews` is the pod that wrote the page's reviews and `version` its version; both are "" where none did.
     """
     import pandas as pd
 
-    rows = [{"request": n, **_row(fetch())} for n in range(1, times + 1)]
+    rows = [{"request": n, **_row(fetch(headers=headers))} for n in range(1, times + 1)]
     return pd.DataFrame(rows, columns=["request", "status", "title", "reviews", "milliseconds", "version"])
+
+
+def sign_in(user: str) -> dict[str, str]:
+    """Sign in on the page, which takes any user with any password: the headers that make a request this user's.
+
+    The page tells the services behind it who the user is, in a header of its own: `end-user`. Raises LabError.
+    """
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = venue.http("POST", f"{venue.gateway()}/login", headers=form, body=urlencode({"username": user}))
+    if "set-cookie" not in answer.headers:
+        raise LabError(
+            f"{user} could not sign in.",
+            f"POST /login: {answer.status}",
+            "`%istioctl analyze` says whether all is well",
+        )
+    return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
 
 
 def fetch(path: str = PAGE, headers: dict[str, str] | None = None) -> Page:

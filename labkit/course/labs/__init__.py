@@ -11,6 +11,8 @@ from labkit.course.labs import (
     lab_04_inject_sidecars,
     lab_05_deploy_bookinfo,
     lab_06_expose_a_gateway,
+    lab_10_staged_rollouts,
+    lab_15_clean_up,
 )
 from labkit.errors import LabError
 
@@ -22,6 +24,8 @@ LABS: tuple[Lab, ...] = (
     lab_04_inject_sidecars.LAB,
     lab_05_deploy_bookinfo.LAB,
     lab_06_expose_a_gateway.LAB,
+    lab_10_staged_rollouts.LAB,
+    lab_15_clean_up.LAB,
 )
 
 
