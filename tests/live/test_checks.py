@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from labkit.course import labs, parts, verbs
-from labkit.settings import settings
+from labkit.settings import MANIFESTS, NAMESPACE, settings
 
 pytestmark = pytest.mark.live
 
@@ -64,6 +64,25 @@ def _take(*wanted) -> None:
         part.make(Progress(silent, venue.now))
 
 
+def _reviews_in_subsets() -> None:
+    from labkit.mesh import bookinfo, objects
+
+    objects.apply(bookinfo.networking("destination-rule-all"), namespace=NAMESPACE)
+
+
+def _all_removed_but_one_volume() -> None:
+    from labkit import venue
+    from labkit.mesh import leftovers, objects
+    from labkit.progress import Progress
+
+    for part in reversed(labs.lab("15").start):
+        part.remove(Progress(silent, venue.now))
+    left = leftovers.anywhere()
+    for kind in ("CustomResourceDefinition", "ConfigMap"):
+        venue.run(["kubectl", "delete", kind, "--ignore-not-found", *left.name[left.kind == kind]])
+    objects.apply(MANIFESTS / "15-forgotten.yaml", namespace=NAMESPACE)
+
+
 # What a lab's own cells do before its exercise.
 TAKE_STEP = {
     "01": _bookinfo_without_a_mesh,
@@ -72,4 +91,6 @@ TAKE_STEP = {
     "04": lambda: _take(parts.INJECTION),
     "05": lambda: _take(parts.BOOKINFO),
     "06": lambda: _take(parts.GATEWAY),
+    "10": _reviews_in_subsets,
+    "15": _all_removed_but_one_volume,
 }

@@ -112,8 +112,8 @@ LAB = Lab(
     Exercise(
         "Give version 2 a canary's share: 25 % of all requests, while version 1 keeps the rest.",
         (
-            "A route's destinations have weights, as in samples/bookinfo/networking/virtual-service-reviews-90-10.yaml.",
-            "The weights are 75 for subset v1 and 25 for subset v2; `%%shell` takes a manifest from `kubectl apply -f -`.",
+            "Destinations have weights: see samples/bookinfo/networking/virtual-service-reviews-90-10.yaml.",
+            "Subset v1 gets the weight 75, subset v2 25. In `%%shell`, `sed 's/90/75/; …' FILE | kubectl apply -f -`.",
         ),
         ("kubectl apply -f $LABKIT_MANIFESTS/10-canary.yaml",),
         (
