@@ -47,11 +47,12 @@ _SYSTEM_NAMESPACES = {"default", "istio-system", "local-path-storage"}
 # Each object tells who wrote its fields: https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers
 KUBERNETES = {
     "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubeadm", "kube-proxy",
+    "clusterrole-aggregation-controller",
     "api-priority-and-fairness-config-producer-v1",
 }  # fmt: skip
 # What kind puts on a new cluster with kubectl, beside what kubeadm does: its network and its storage.
-KINDS_OWN = ("kindnet", "local-path", "standard")
-_PASSING = ("events", "componentstatuses")  # they go by themselves, or are no objects at all
+KINDS_OWN = ("kindnet", "istio-lab-cni", "local-path", "standard")
+_PASSING = ("events", "componentstatuses", "nodes")  # they go by themselves, or are the cluster itself
 _WHO_WROTE_WHAT = (
     "{{range .items}}{{.kind}}\t{{with .metadata.namespace}}{{.}}{{end}}\t{{.metadata.name}}\t"
     "{{if .metadata.ownerReferences}}owned{{end}}\t"

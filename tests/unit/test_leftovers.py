@@ -46,7 +46,7 @@ def test_an_unusual_kind_outside_of_any_namespace_is_found():
 
 
 def test_every_kind_is_asked_for_but_what_passes_by_itself():
-    cluster = Cluster("configmaps\nevents\nevents.events.k8s.io\nwidgets.example.com\ncomponentstatuses\n", "")
+    cluster = Cluster("configmaps\nevents\nevents.events.k8s.io\nnodes\nwidgets.example.com\ncomponentstatuses\n", "")
     with venue.use(cluster):
         assert leftovers.anywhere().empty
     assert cluster.asked == "configmaps,widgets.example.com"
