@@ -52,7 +52,7 @@ KUBERNETES = {
 }  # fmt: skip
 # What kind puts on a new cluster with kubectl, beside what kubeadm does: its network and its storage.
 KINDS_OWN = ("kindnet", "istio-lab-cni", "local-path", "standard")
-_PASSING = ("events", "componentstatuses", "nodes")  # they go by themselves, or are the cluster itself
+_PASSING = ("events", "componentstatuses", "endpoints", "nodes")  # they go by themselves, or are the cluster itself
 _WHO_WROTE_WHAT = (
     "{{range .items}}{{.kind}}\t{{with .metadata.namespace}}{{.}}{{end}}\t{{.metadata.name}}\t"
     "{{if .metadata.ownerReferences}}owned{{end}}\t"
@@ -91,17 +91,28 @@ def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
 def anywhere() -> pd.DataFrame:
     """Every object of any kind that a cluster fresh from kind would not have: kind, namespace, name, written_by (text).
 
-    All kinds that the API server knows are looked through. Left out is what only Kubernetes itself wrote, what kind
+    All kinds that the API server knows are looked through; of what they hold nothing is read, a Secret's content least
+    of all. Left out is what only Kubernetes itself wrote, what kind
     brings along, and what has an owner, which is listed in its place. A namespace that somebody labelled is in it.
     """
     import pandas as pd
 
+    written = venue.wait(
+        "An answer about objects of all kinds",  # a kind that is on its way out may be gone when it is asked about
+        observe=_who_wrote_what,
+        done=lambda answer: not answer.returncode,
+        state=lambda answer: answer.stderr.strip(),
+        timeout=20,
+    ).stdout
+    columns = ["kind", "namespace", "name", "written_by"]
+    return pd.DataFrame(parse(written), columns=columns).sort_values(columns, ignore_index=True)
+
+
+def _who_wrote_what() -> venue.Completed:
     resources = venue.run(["kubectl", "api-resources", "--verbs=list", "--output=name"]).stdout.split()
     asked = ",".join(name for name in resources if name.partition(".")[0] not in _PASSING)
     template = f"go-template={_WHO_WROTE_WHAT}"
-    written = venue.run(["kubectl", "get", asked, "--all-namespaces", "--output", template]).stdout
-    columns = ["kind", "namespace", "name", "written_by"]
-    return pd.DataFrame(parse(written), columns=columns).sort_values(columns, ignore_index=True)
+    return venue.run(["kubectl", "get", asked, "--all-namespaces", "--output", template], check=False)
 
 
 def parse(written: str) -> list[dict[str, str]]:

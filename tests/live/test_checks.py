@@ -77,9 +77,11 @@ def _all_removed_but_one_volume() -> None:
 
     for part in reversed(labs.lab("15").start):
         part.remove(Progress(silent, venue.now))
+    venue.run(["kubectl", "delete", "configmaps", "--all-namespaces", "--selector=istio.io/config=true"])
     left = leftovers.anywhere()
-    for kind in ("CustomResourceDefinition", "ConfigMap"):
-        venue.run(["kubectl", "delete", kind, "--ignore-not-found", *left.name[left.kind == kind]])
+    gateway_api = [f"{kind}/{name}" for kind, name in zip(left.kind, left.name, strict=True) if "k8s.io" in name]
+    if gateway_api:
+        venue.run(["kubectl", "delete", *gateway_api])
     objects.apply(MANIFESTS / "15-forgotten.yaml", namespace=NAMESPACE)
 
 

@@ -46,7 +46,9 @@ def test_an_unusual_kind_outside_of_any_namespace_is_found():
 
 
 def test_every_kind_is_asked_for_but_what_passes_by_itself():
-    cluster = Cluster("configmaps\nevents\nevents.events.k8s.io\nnodes\nwidgets.example.com\ncomponentstatuses\n", "")
+    cluster = Cluster(
+        "configmaps\nevents\nevents.events.k8s.io\nnodes\nendpoints\nwidgets.example.com\ncomponentstatuses\n", ""
+    )
     with venue.use(cluster):
         assert leftovers.anywhere().empty
     assert cluster.asked == "configmaps,widgets.example.com"
@@ -101,3 +103,19 @@ def test_a_volume_that_a_lab_left_is_a_leftover():
     with venue.use(Volumes()):
         [left] = leftovers.find("default", [])
     assert (left.resource_and_group, left.namespace, left.name) == ("persistentvolumes", "", "forgotten")
+
+
+def test_a_kind_that_vanishes_while_it_is_asked_about_is_asked_no_more():
+    class Vanishing(Cluster):
+        def run(self, argv, **_):
+            answer = super().run(argv)
+            if argv[1] == "api-resources" or "gone" not in self.asked:
+                return answer
+            self.resources = "configmaps\n"
+            return venue.Completed(tuple(argv), 1, "", 'error: the server doesn\'t have a resource type "gone"', 0.0)
+
+        def sleep(self, seconds):
+            """Nobody waits for a test."""
+
+    with venue.use(Vanishing("configmaps\ngone.example.com\n", line())):
+        assert list(leftovers.anywhere().name) == ["left"]

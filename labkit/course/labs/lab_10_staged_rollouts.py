@@ -60,12 +60,8 @@ def _weights_once(wanted: dict[str, float]) -> dict[str, float]:
 
 def reviews_weights(held: proxy.Snapshot) -> dict[str, float]:
     """What share of the requests for reviews goes to which subset ("" for none), as Envoy has it."""
-    hosts = [
-        host
-        for config in held.sections["routes"].values()
-        for host in config.get("virtual_hosts", [])
-        if host["name"].startswith(f"reviews.{NAMESPACE}.")
-    ]
+    on_its_port = held.sections["routes"].get("9080", {}).get("virtual_hosts", [])
+    hosts = [host for host in on_its_port if host["name"].startswith(f"reviews.{NAMESPACE}.")]
     if not hosts:
         return {}
     action = hosts[0]["routes"][-1].get("route", {})  # the last route is for all that no other one matches
