@@ -79,7 +79,8 @@ def page(times: int = 1, headers: dict[str, str] | None = None) -> pd.DataFrame:
 def sign_in(user: str) -> dict[str, str]:
     """Sign in on the page, which takes any user with any password: the headers that make a request this user's.
 
-    `user` is letters and digits. The page tells the services behind it who the user is, in a header of its own: `end-user`. Raises LabError.
+    `user` is letters and digits. The page tells the services behind it who that is, in a header of its own:
+    `end-user`. Raises LabError.
     """
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     answer = venue.http("POST", f"{venue.gateway()}/login", headers=form, body=f"username={user}")

@@ -91,9 +91,9 @@ def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
 def anywhere() -> pd.DataFrame:
     """Every object of any kind that a cluster fresh from kind would not have: kind, namespace, name, written_by (text).
 
-    All kinds that the API server knows are looked through; of what they hold nothing is read, a Secret's content least
-    of all. Left out is what only Kubernetes itself wrote, what kind
-    brings along, and what has an owner, which is listed in its place. A namespace that somebody labelled is in it.
+    All kinds that the API server knows are looked through, by name and origin alone: no Secret's content is read into
+    this process. Left out is what only Kubernetes itself wrote, what kind brings along, and what has an owner, which
+    is listed in its place. A namespace that somebody labelled is in it. Raises LabError.
     """
     import pandas as pd
 
