@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit import venue
+from labkit.errors import LabError
 from labkit.mesh import objects
 from labkit.settings import NAMESPACE, settings
 
@@ -64,15 +65,32 @@ def remove(namespace: str = NAMESPACE) -> None:
     )  # fmt: skip
 
 
-def page(times: int = 1) -> pd.DataFrame:
+def page(times: int = 1, headers: dict[str, str] | None = None) -> pd.DataFrame:
     """Open the product page through the gateway, `times` times: request, status, title, reviews, milliseconds, version.
 
     `reviews` is the pod that wrote the page's reviews and `version` its version; both are "" where none did.
     """
     import pandas as pd
 
-    rows = [{"request": n, **_row(fetch())} for n in range(1, times + 1)]
+    rows = [{"request": n, **_row(fetch(headers=headers))} for n in range(1, times + 1)]
     return pd.DataFrame(rows, columns=["request", "status", "title", "reviews", "milliseconds", "version"])
+
+
+def sign_in(user: str) -> dict[str, str]:
+    """Sign in on the page, which takes any user with any password: the headers that make a request this user's.
+
+    `user` is letters and digits. The page tells the services behind it who that is, in a header of its own:
+    `end-user`. Raises LabError.
+    """
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = venue.http("POST", f"{venue.gateway()}/login", headers=form, body=f"username={user}")
+    if "set-cookie" not in answer.headers:
+        raise LabError(
+            f"{user} could not sign in.",
+            f"POST /login: {answer.status}",
+            "`%istioctl analyze` says whether all is well",
+        )
+    return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
 
 
 def fetch(path: str = PAGE, headers: dict[str, str] | None = None) -> Page:

@@ -1,15 +1,18 @@
-"""What stands in the cluster that no part of the course put there: a lab's or the reader's own experiments."""
+"""What stands in the cluster that should not: beside the course's parts, or beside what a fresh cluster has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labkit import venue
 from labkit.mesh import objects
 from labkit.mesh.istio import NAMESPACE as ISTIO
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _Kinds = dict[str, tuple[str, ...]]
 _SECURITY = ("peerauthentications", "requestauthentications", "authorizationpolicies")
@@ -33,6 +36,7 @@ _BESIDE_ISTIO: _Kinds = {
 }
 # Of these Istio has its own there, so that only what bears the course's label is a lab's: a gateway's certificates.
 _LABELLED: _Kinds = {"": ("secrets",)}
+_CLUSTER_WIDE: _Kinds = {"": ("persistentvolumes",)}
 _NOT_LEFT = {
     ("ConfigMap", "kube-root-ca.crt"),
     ("ConfigMap", "istio-ca-root-cert"),
@@ -41,6 +45,21 @@ _NOT_LEFT = {
     ("Service", "kubernetes"),
 }
 _SYSTEM_NAMESPACES = {"default", "istio-system", "local-path-storage"}
+
+# Each object tells who wrote its fields: https://kubernetes.io/docs/reference/using-api/server-side-apply/#managers
+KUBERNETES = {
+    "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubeadm", "kube-proxy",
+    "clusterrole-aggregation-controller",
+    "api-priority-and-fairness-config-producer-v1",
+}  # fmt: skip
+# What kind puts on a new cluster with kubectl, beside what kubeadm does: its network and its storage.
+KINDS_OWN = ("kindnet", "istio-lab-cni", "local-path", "standard")
+_PASSING = ("events", "componentstatuses", "endpoints", "nodes")  # they go by themselves, or are the cluster itself
+_WHO_WROTE_WHAT = (
+    "{{range .items}}{{.kind}}\t{{with .metadata.namespace}}{{.}}{{end}}\t{{.metadata.name}}\t"
+    "{{if .metadata.ownerReferences}}owned{{end}}\t"
+    '{{range .metadata.managedFields}}{{if not .subresource}}{{.manager}},{{end}}{{end}}{{"\\n"}}{{end}}'
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -68,7 +87,46 @@ def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
     """
     expected = {(document["kind"], document["metadata"]["name"]) for document in known} | _NOT_LEFT
     found = [*_unexpected(namespace, _KINDS, expected), *_unexpected(ISTIO, _BESIDE_ISTIO, set())]
-    return _namespaces() + sorted([*found, *_unexpected(ISTIO, _LABELLED, set(), "=".join(objects.OURS))])
+    found += [*_unexpected(ISTIO, _LABELLED, set(), "=".join(objects.OURS)), *_unexpected("", _CLUSTER_WIDE, set())]
+    return _namespaces() + sorted(found)
+
+
+def anywhere() -> pd.DataFrame:
+    """Every object of any kind that a cluster fresh from kind would not have: kind, namespace, name, written_by (text).
+
+    All kinds that the API server knows are looked through, by name and origin alone: no Secret's content is read into
+    this process. Left out is what only Kubernetes itself wrote, what kind brings along, and what has an owner, which
+    is listed in its place. A namespace that somebody labelled is in it. Raises LabError.
+    """
+    import pandas as pd
+
+    written = venue.wait(
+        "An answer about objects of all kinds",  # a kind that is on its way out may be gone when it is asked about
+        observe=_who_wrote_what,
+        done=lambda answer: not answer.returncode,
+        state=lambda answer: answer.stderr.strip(),
+        timeout=20,
+    ).stdout
+    columns = ["kind", "namespace", "name", "written_by"]
+    return pd.DataFrame(parse(written), columns=columns).sort_values(columns, ignore_index=True)
+
+
+def _who_wrote_what() -> venue.Completed:
+    resources = venue.run(["kubectl", "api-resources", "--verbs=list", "--output=name"]).stdout.split()
+    asked = ",".join(name for name in resources if name.partition(".")[0] not in _PASSING)
+    template = f"go-template={_WHO_WROTE_WHAT}"
+    return venue.run(["kubectl", "get", asked, "--all-namespaces", "--output", template], check=False)
+
+
+def parse(written: str) -> list[dict[str, str]]:
+    """Lines of kind, namespace, name, "owned" or "", and who wrote it; those that a fresh cluster would not have."""
+    rows = []
+    for line in written.splitlines():
+        kind, namespace, name, owned, managers = line.split("\t")
+        strangers = sorted({manager for manager in managers.split(",") if manager} - KUBERNETES)
+        if strangers and not owned and not (namespace.startswith(KINDS_OWN) or name.startswith(KINDS_OWN)):
+            rows.append({"kind": kind, "namespace": namespace, "name": name, "written_by": ", ".join(strangers)})
+    return rows
 
 
 def remove(found: Iterable[Leftover]) -> None:

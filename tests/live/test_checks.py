@@ -6,7 +6,7 @@ import pytest
 
 from labkit.course import labs, parts, verbs
 from labkit.mesh import traffic
-from labkit.settings import settings
+from labkit.settings import MANIFESTS, NAMESPACE, settings
 
 pytestmark = pytest.mark.live
 
@@ -121,6 +121,27 @@ def _two_dns_clients() -> None:
     venue.run(["kubectl", "rollout", "status", "deployment/curl", "--namespace", ON, "--timeout=120s"])
 
 
+def _reviews_in_subsets() -> None:
+    from labkit.mesh import bookinfo, objects
+
+    objects.apply(bookinfo.networking("destination-rule-all"), namespace=NAMESPACE)
+
+
+def _all_removed_but_one_volume() -> None:
+    from labkit import venue
+    from labkit.mesh import leftovers, objects
+    from labkit.progress import Progress
+
+    for part in reversed(labs.lab("15").start):
+        part.remove(Progress(silent, venue.now))
+    venue.run(["kubectl", "delete", "configmaps", "--all-namespaces", "--selector=istio.io/config=true"])
+    left = leftovers.anywhere()
+    gateway_api = [f"{kind}/{name}" for kind, name in zip(left.kind, left.name, strict=True) if "k8s.io" in name]
+    if gateway_api:
+        venue.run(["kubectl", "delete", *gateway_api])
+    objects.apply(MANIFESTS / "15-forgotten.yaml", namespace=NAMESPACE)
+
+
 # What a lab's own cells do before its exercise.
 TAKE_STEP = {
     "01": _bookinfo_without_a_mesh,
@@ -133,4 +154,6 @@ TAKE_STEP = {
     "12": traffic.deploy_client,
     "14": _least_privilege,
     "13": _two_dns_clients,
+    "10": _reviews_in_subsets,
+    "15": _all_removed_but_one_volume,
 }

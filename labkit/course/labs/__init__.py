@@ -14,9 +14,11 @@ from labkit.course.labs import (
     lab_07_architecture,
     lab_08_mtls_certificates,
     lab_09_live_telemetry,
+    lab_10_staged_rollouts,
     lab_12_envoys_features,
     lab_13_dns_proxy,
     lab_14_enterprise_security,
+    lab_15_clean_up,
 )
 from labkit.errors import LabError
 
@@ -31,9 +33,11 @@ LABS: tuple[Lab, ...] = (
     lab_07_architecture.LAB,
     lab_08_mtls_certificates.LAB,
     lab_09_live_telemetry.LAB,
+    lab_10_staged_rollouts.LAB,
     lab_12_envoys_features.LAB,
     lab_13_dns_proxy.LAB,
     lab_14_enterprise_security.LAB,
+    lab_15_clean_up.LAB,
 )
 
 

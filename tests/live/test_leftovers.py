@@ -1,0 +1,28 @@
+"""The proof of lab 15 finds what somebody planted, of kinds that no lab ever makes."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit import venue
+from labkit.mesh import leftovers
+
+pytestmark = pytest.mark.live
+
+PLANTED = {
+    "PriorityClass": ["priorityclass", "planted", "--value=1"],
+    "ClusterRoleBinding": ["clusterrolebinding", "planted", "--clusterrole=view", "--user=nobody"],
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_an_unusual_kind_is_found_and_gone_once_deleted(kind):
+    before = len(leftovers.anywhere())
+    venue.run(["kubectl", "create", *PLANTED[kind]])
+    try:
+        found = leftovers.anywhere().query("name == 'planted'")
+    finally:
+        venue.run(["kubectl", "delete", kind, "planted"])
+
+    assert list(found.kind) == [kind]
+    assert len(leftovers.anywhere()) == before
