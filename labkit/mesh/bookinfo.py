@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from labkit import venue
+from labkit.errors import LabError
 from labkit.mesh import objects
 from labkit.settings import NAMESPACE, settings
 
@@ -21,12 +23,16 @@ TITLE = "Simple Bookstore App"
 
 @dataclass(frozen=True)
 class Page:
-    """The product page as a browser would get it. `reviews` is the pod that wrote its reviews, "" if none did."""
+    """The product page as a browser would get it. `reviews` is the pod that wrote its reviews, "" if none did.
+
+    `error` is what the page itself says is not available, "" if nothing.
+    """
 
     status: int
     title: str
     reviews: str
     seconds: float
+    error: str = ""
 
 
 def manifest() -> Path:
@@ -36,7 +42,12 @@ def manifest() -> Path:
 
 def gateway_manifest() -> Path:
     """The Gateway and the VirtualService that open the page to the outside, from the release."""
-    return settings().release_folder / "samples" / "bookinfo" / "networking" / "bookinfo-gateway.yaml"
+    return networking("bookinfo-gateway")
+
+
+def networking(name: str) -> Path:
+    """A manifest of the release's `samples/bookinfo/networking`, by its name without the ending."""
+    return settings().release_folder / "samples" / "bookinfo" / "networking" / f"{name}.yaml"
 
 
 def deployments() -> list[str]:
@@ -59,24 +70,46 @@ def remove(namespace: str = NAMESPACE) -> None:
     )  # fmt: skip
 
 
-def page(times: int = 1) -> pd.DataFrame:
+def page(times: int = 1, headers: dict[str, str] | None = None) -> pd.DataFrame:
     """Open the product page through the gateway, `times` times: request, status, title, reviews, milliseconds, version.
 
     `reviews` is the pod that wrote the page's reviews and `version` its version; both are "" where none did.
     """
     import pandas as pd
 
-    rows = [{"request": n, **_row(fetch())} for n in range(1, times + 1)]
+    rows = [{"request": n, **_row(fetch(headers=headers))} for n in range(1, times + 1)]
     return pd.DataFrame(rows, columns=["request", "status", "title", "reviews", "milliseconds", "version"])
 
 
-def fetch(path: str = PAGE, headers: dict[str, str] | None = None) -> Page:
-    """A page of Bookinfo's through the gateway, once. Raises venue.Unreachable where nothing answers."""
-    answer = venue.http("GET", venue.gateway() + path, headers=headers)
+def sign_in(user: str) -> dict[str, str]:
+    """Sign in on the page, which takes any user with any password: the headers that make a request this user's.
+
+    The page tells the services behind it who the user is, in a header of its own: `end-user`. Raises LabError.
+    """
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = venue.http("POST", f"{venue.gateway()}/login", headers=form, body=urlencode({"username": user}))
+    if "set-cookie" not in answer.headers:
+        raise LabError(
+            f"{user} could not sign in.",
+            f"POST /login: {answer.status}",
+            "`%istioctl analyze` says whether all is well",
+        )
+    return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
+
+
+def fetch(path: str = PAGE, headers: dict[str, str] | None = None, timeout: float = 10.0) -> Page:
+    """A page of Bookinfo's through the gateway, once. Raises venue.Unreachable where no answer comes in `timeout` s."""
+    answer = venue.http("GET", venue.gateway() + path, headers=headers, timeout=timeout)
     title = re.search(r"<title>(.*?)</title>", answer.text, re.DOTALL)
     reviews = re.search(r"reviews-v\d-[a-z0-9]+-[a-z0-9]+", answer.text)
-    seconds = round(answer.seconds, 3)
-    return Page(answer.status, title[1].strip() if title else "", reviews[0] if reviews else "", seconds)
+    error = re.search(r"\w[\w, ]* (?:is|are) currently unavailable", answer.text)
+    return Page(
+        answer.status,
+        title[1].strip() if title else "",
+        reviews[0] if reviews else "",
+        round(answer.seconds, 3),
+        error[0] if error else "",
+    )
 
 
 def wait_for_page(

@@ -64,6 +64,13 @@ def _take(*wanted) -> None:
         part.make(Progress(silent, venue.now))
 
 
+def _jason_waits_for_his_ratings() -> None:
+    from labkit.mesh import bookinfo, proxy
+
+    for name in ("destination-rule-all", "virtual-service-reviews-jason-v2-v3", "virtual-service-ratings-test-delay"):
+        proxy.propagate(bookinfo.networking(name))
+
+
 # What a lab's own cells do before its exercise.
 TAKE_STEP = {
     "01": _bookinfo_without_a_mesh,
@@ -72,4 +79,5 @@ TAKE_STEP = {
     "04": lambda: _take(parts.INJECTION),
     "05": lambda: _take(parts.BOOKINFO),
     "06": lambda: _take(parts.GATEWAY),
+    "11": _jason_waits_for_his_ratings,
 }

@@ -11,6 +11,7 @@ from labkit.course.labs import (
     lab_04_inject_sidecars,
     lab_05_deploy_bookinfo,
     lab_06_expose_a_gateway,
+    lab_11_resilience,
 )
 from labkit.errors import LabError
 
@@ -22,6 +23,7 @@ LABS: tuple[Lab, ...] = (
     lab_04_inject_sidecars.LAB,
     lab_05_deploy_bookinfo.LAB,
     lab_06_expose_a_gateway.LAB,
+    lab_11_resilience.LAB,
 )
 
 
