@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 from labkit import venue
 from labkit.errors import LabError
@@ -87,7 +86,7 @@ def sign_in(user: str) -> dict[str, str]:
     The page tells the services behind it who the user is, in a header of its own: `end-user`. Raises LabError.
     """
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = venue.http("POST", f"{venue.gateway()}/login", headers=form, body=urlencode({"username": user}))
+    answer = venue.http("POST", f"{venue.gateway()}/login", headers=form, body=f"username={user}")
     if "set-cookie" not in answer.headers:
         raise LabError(
             f"{user} could not sign in.",

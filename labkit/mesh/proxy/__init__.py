@@ -12,10 +12,10 @@ from labkit.mesh.proxy.clock import propagate, wait_until_applied
 from labkit.mesh.proxy.counters import counters
 from labkit.mesh.proxy.dump import Snapshot, snapshot
 from labkit.mesh.proxy.frames import bootstrap, clusters, endpoints, listeners, made_from, routes, secrets
-from labkit.mesh.proxy.outliers import outliers, wait_for_outliers
+from labkit.mesh.proxy.outliers import outliers, wait_for_endpoints
 from labkit.mesh.proxy.status import rejected, sync_status
 
 __all__ = [
     "Snapshot", "bootstrap", "clusters", "counters", "diff", "endpoints", "listeners", "made_from", "outliers",
-    "propagate", "rejected", "routes", "secrets", "snapshot", "sync_status", "wait_for_outliers", "wait_until_applied",
+    "propagate", "rejected", "routes", "secrets", "snapshot", "sync_status", "wait_for_endpoints", "wait_until_applied",
 ]  # fmt: skip

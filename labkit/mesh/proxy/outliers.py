@@ -31,27 +31,23 @@ def outliers(pod: str, service: str, namespace: str = NAMESPACE) -> pd.DataFrame
     return found.assign(workload=names)[columns].sort_values("workload", ignore_index=True)
 
 
-def wait_for_outliers(
+def wait_for_endpoints(
     pod: str,
     service: str,
-    ejected: int = 1,
+    passing: int,
     namespace: str = NAMESPACE,
     timeout: float = 60.0,
     report: Callable[[str], None] = lambda _: None,
 ) -> pd.DataFrame:
-    """Wait until an Envoy has ejected so many of a service's endpoints; 0: until all of them are back. See `outliers`.
+    """Wait until so many of a service's endpoints pass an Envoy's outlier check: new ones come, ejected ones come back.
 
-    Raises LabError with the last state seen.
+    Returns what `outliers` does. Raises LabError with the last state seen.
     """
     return venue.wait(
-        f"{ejected} endpoints of {service} ejected",
+        f"{passing} endpoints of {service} in use",
         observe=lambda: outliers(pod, service, namespace),
-        done=lambda found: len(_failed(found)) == ejected,
-        state=lambda found: f"ejected: {', '.join(_failed(found).workload) or 'none'}",
+        done=lambda found: (found.outlier_check == "OK").sum() == passing,
+        state=lambda found: ", ".join(found.workload + ": " + found.outlier_check),
         timeout=timeout,
         report=report,
     )
-
-
-def _failed(found: pd.DataFrame) -> pd.DataFrame:
-    return found[found.outlier_check == "FAILED"]
