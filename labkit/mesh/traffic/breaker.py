@@ -5,6 +5,7 @@ https://istio.io/latest/docs/tasks/traffic-management/circuit-breaking/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
@@ -56,8 +57,12 @@ def breaker_sweep(
             if number == connections[0]:
                 propagate(_limited(rule, limit), pods=[f"{CALLER}.{namespace}"])
             measured.append((number, limit, *_burst(service, url, number, rounds, namespace)))
-            to_come = [(number, limit) for limit, number in pairs[len(measured) :]]
-            yield pd.DataFrame([*measured, *to_come], columns=_COLUMNS)
+            yield pd.DataFrame([*measured, *map(_to_come, pairs[len(measured) :])], columns=_COLUMNS)
+
+
+def _to_come(pair: tuple[int, int]) -> tuple[float, ...]:
+    limit, number = pair
+    return (number, limit, *[math.nan] * (len(_COLUMNS) - 2))
 
 
 def _burst(service: str, url: str, number: int, rounds: int, namespace: str) -> tuple[int, int, int, float]:

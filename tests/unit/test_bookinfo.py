@@ -1,0 +1,56 @@
+"""What is read of Bookinfo's page, and who it is asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from labkit import venue
+from labkit.errors import LabError
+from labkit.mesh import bookinfo
+from labkit.venue.live import Live
+from labkit.venue.seam import Response
+
+
+class Gateway(Live):
+    """Answers with one text; remembers what it was asked."""
+
+    def __init__(self, text="", headers=None) -> None:
+        super().__init__()
+        self.text, self.headers, self.asked = text, headers or {}, []
+
+    def gateway(self):
+        return "http://127.0.0.1:8080"
+
+    def http(self, method, url, headers, body, timeout):
+        self.asked.append((method, url, dict(headers), body, timeout))
+        return Response(200, self.headers, self.text, 0.0123)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("<title>\n Simple Bookstore App \n</title>", ""),
+        ("<p>Ratings service is currently unavailable</p>", "Ratings service is currently unavailable"),
+        (
+            '<p class="text-gray-600">\n  Sorry, product reviews are currently unavailable for this book.</p>',
+            "Sorry, product reviews are currently unavailable",
+        ),
+    ],
+)
+def test_a_page_tells_what_it_lacks(text, error):
+    with venue.use(Gateway(text)):
+        assert bookinfo.fetch().error == error
+
+
+def test_a_user_who_signed_in_is_one_by_cookie():
+    with venue.use(Gateway(headers={"set-cookie": "session=abc; HttpOnly; Path=/"})) as gateway:
+        jason = bookinfo.sign_in("jason")
+        bookinfo.fetch(headers=jason, timeout=2)
+    assert [asked[0] for asked in gateway.asked] == ["POST", "GET"]
+    assert gateway.asked[0][3] == "username=jason"
+    assert gateway.asked[1][2:] == ({"Cookie": "session=abc"}, None, 2)
+
+
+def test_who_cannot_sign_in_is_told():
+    with venue.use(Gateway()), pytest.raises(LabError):
+        bookinfo.sign_in("jason")
