@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from statistics import NormalDist
 
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
@@ -215,7 +216,9 @@ class Breaker:
         self.applied, self.deleted, self.counted, self.bursts, self.interrupted_at = [], [], 0, 0, interrupted_at
         monkeypatch.setattr(breaker, "propagate", lambda rule, pods: self.applied.append(rule))
         monkeypatch.setattr(breaker, "load", self.load)
-        monkeypatch.setattr(breaker, "counters", lambda *_, **__: {traffic.OVERFLOWS: self.counted})
+        monkeypatch.setattr(breaker, "find", lambda pod: pod)
+        monkeypatch.setattr(breaker, "admin", lambda pod: nullcontext(pod))
+        monkeypatch.setattr(breaker, "read", lambda *_: {traffic.OVERFLOWS: self.counted})
         monkeypatch.setattr(breaker.objects, "list_", lambda *_, **__: list(rules))
         monkeypatch.setattr(breaker.venue, "run", self.deleted.append)
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import venue
 from labkit.mesh import objects
-from labkit.mesh.proxy import counters
 from labkit.mesh.proxy.clock import propagate
+from labkit.mesh.proxy.counters import read
+from labkit.mesh.proxy.pods import admin, find
 from labkit.mesh.traffic.fortio import FORTIO, load
 from labkit.settings import NAMESPACE
 
@@ -33,7 +34,7 @@ def breaker_sweep(
     url: str,
     connections: Sequence[int] = (1, 2, 4, 8),
     pending_limits: Sequence[int] = (1, 2, 4),
-    rounds: int = 20,
+    rounds: int = 12,
     namespace: str = NAMESPACE,
     report: Callable[[str], None] = lambda _: None,
 ) -> Iterator[pd.DataFrame]:
@@ -45,18 +46,25 @@ def breaker_sweep(
     rows that are still to come).
 
     The limits are set in the service's DestinationRule, or one that is made for it; however the sweep ends, it is as it
-    was before. Raises as `load`, `counters` and `propagate` do.
+    was before. Raises as `load`, `mesh.proxy.counters` and `propagate` do.
     """
     import pandas as pd
 
+    caller = f"{CALLER}.{namespace}"
     pairs = list(product(pending_limits, connections))
     measured: list[tuple[float, ...]] = []
-    with _own_rule(service, namespace) as rule:
+    with admin(find(caller)) as get, _own_rule(service, namespace) as rule:
+        before = _overflows(get, service, namespace)
         for limit, number in pairs:
             report(f"pending limit {limit}, {number} connections")
             if number == connections[0]:
-                propagate(_limited(rule, limit), pods=[f"{CALLER}.{namespace}"])
-            measured.append((number, limit, *_burst(service, url, number, rounds, namespace)))
+                propagate(_limited(rule, limit), pods=[caller])
+            seen = load(url, number, rounds * number, qps=RATE * number, namespace=namespace)
+            after = _overflows(get, service, namespace)
+            overflows, before = after - before, after
+            measured.append(
+                (number, limit, seen.calls, seen.codes.get(503, 0), overflows, overflows / seen.calls),
+            )
             yield pd.DataFrame([*measured, *map(_to_come, pairs[len(measured) :])], columns=_COLUMNS)
 
 
@@ -65,15 +73,8 @@ def _to_come(pair: tuple[int, int]) -> tuple[float, ...]:
     return (number, limit, *[math.nan] * (len(_COLUMNS) - 2))
 
 
-def _burst(service: str, url: str, number: int, rounds: int, namespace: str) -> tuple[int, int, int, float]:
-    before = _overflows(service, namespace)
-    seen = load(url, number, rounds * number, qps=RATE * number, namespace=namespace)
-    overflows = _overflows(service, namespace) - before
-    return seen.calls, seen.codes.get(503, 0), overflows, overflows / seen.calls
-
-
-def _overflows(service: str, namespace: str) -> int:
-    return int(counters(f"{CALLER}.{namespace}", service, OVERFLOWS, namespace=namespace)[OVERFLOWS])
+def _overflows(get: Callable[[str], str], service: str, namespace: str) -> int:
+    return read(get, service, (OVERFLOWS,), namespace)[OVERFLOWS]
 
 
 @contextmanager
