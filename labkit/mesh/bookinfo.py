@@ -22,12 +22,16 @@ TITLE = "Simple Bookstore App"
 
 @dataclass(frozen=True)
 class Page:
-    """The product page as a browser would get it. `reviews` is the pod that wrote its reviews, "" if none did."""
+    """The product page as a browser would get it. `reviews` is the pod that wrote its reviews, "" if none did.
+
+    `error` is what the page itself says is not available, "" if nothing.
+    """
 
     status: int
     title: str
     reviews: str
     seconds: float
+    error: str = ""
 
 
 def manifest() -> Path:
@@ -93,13 +97,19 @@ def sign_in(user: str) -> dict[str, str]:
     return {"Cookie": answer.headers["set-cookie"].partition(";")[0]}
 
 
-def fetch(path: str = PAGE, headers: dict[str, str] | None = None) -> Page:
-    """A page of Bookinfo's through the gateway, once. Raises venue.Unreachable where nothing answers."""
-    answer = venue.http("GET", venue.gateway() + path, headers=headers)
+def fetch(path: str = PAGE, headers: dict[str, str] | None = None, timeout: float = 10.0) -> Page:
+    """A page of Bookinfo's through the gateway, once. Raises venue.Unreachable where no answer comes in `timeout` s."""
+    answer = venue.http("GET", venue.gateway() + path, headers=headers, timeout=timeout)
     title = re.search(r"<title>(.*?)</title>", answer.text, re.DOTALL)
     reviews = re.search(r"reviews-v\d-[a-z0-9]+-[a-z0-9]+", answer.text)
-    seconds = round(answer.seconds, 3)
-    return Page(answer.status, title[1].strip() if title else "", reviews[0] if reviews else "", seconds)
+    error = re.search(r"\w[\w, ]* (?:is|are) currently unavailable", answer.text)
+    return Page(
+        answer.status,
+        title[1].strip() if title else "",
+        reviews[0] if reviews else "",
+        round(answer.seconds, 3),
+        error[0] if error else "",
+    )
 
 
 def wait_for_page(

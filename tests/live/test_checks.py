@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from labkit import venue
 from labkit.course import labs, parts, verbs
-from labkit.mesh import traffic
+from labkit.course.labs.lab_01_what_is_a_service_mesh import WITHOUT_MESH
+from labkit.course.labs.lab_08_mtls_certificates import STRANGER
+from labkit.course.labs.lab_13_dns_proxy import OFF, ON
+from labkit.mesh import bookinfo, istio, leftovers, objects, proxy, traffic
+from labkit.progress import Progress
 from labkit.settings import MANIFESTS, NAMESPACE, settings
 
 pytestmark = pytest.mark.live
@@ -57,9 +62,6 @@ def _solve_twice(exercise: str) -> None:
 
 
 def test_goto_brings_istiod_back():
-    from labkit import venue
-    from labkit.mesh import istio
-
     verbs.goto("07", silent)
     venue.run(["kubectl", "scale", "deployment/istiod", f"--namespace={istio.NAMESPACE}", "--replicas=0"])
 
@@ -67,53 +69,33 @@ def test_goto_brings_istiod_back():
     assert istio.is_installed()
 
 
+# -- what a lab's own cells do before its exercise ----------------------------------------------
+def _make(part: parts.Part) -> None:
+    part.make(Progress(silent, venue.now))
+
+
 def _bookinfo_without_a_mesh() -> None:
-    from labkit.course.labs.lab_01_what_is_a_service_mesh import WITHOUT_MESH
-    from labkit.mesh import bookinfo, objects
-
-    if not objects.find("namespaces", WITHOUT_MESH):
-        from labkit import venue
-
-        venue.run(["kubectl", "create", "namespace", WITHOUT_MESH])
+    _namespace(WITHOUT_MESH)
     bookinfo.deploy(WITHOUT_MESH)
 
 
 def _stranger_refused() -> None:
-    from labkit import venue
-    from labkit.course.labs.lab_08_mtls_certificates import STRANGER
-    from labkit.mesh import objects, proxy, traffic
-    from labkit.settings import MANIFESTS
-
-    if not objects.find("namespaces", STRANGER):
-        venue.run(["kubectl", "create", "namespace", STRANGER])
+    _namespace(STRANGER)
     traffic.deploy_client(STRANGER)
     proxy.propagate(MANIFESTS / "08-strict.yaml")
 
 
-def _take(*wanted) -> None:
-    from labkit import venue
-    from labkit.progress import Progress
-
-    for part in wanted:
-        part.make(Progress(silent, venue.now))
+def _reviews_in_subsets() -> None:
+    objects.apply(bookinfo.networking("destination-rule-all"), namespace=NAMESPACE)
 
 
-def _least_privilege() -> None:
-    from labkit.mesh import proxy, traffic
-    from labkit.settings import MANIFESTS
-
-    traffic.deploy_client()
-    for name in ("14-fresh-connections.yaml", "14-deny-all.yaml", "14-least-privilege.yaml"):
-        proxy.propagate(MANIFESTS / name)
+def _jason_waits_for_his_ratings() -> None:
+    for name in ("destination-rule-all", "virtual-service-reviews-jason-v2-v3", "virtual-service-ratings-test-delay"):
+        proxy.propagate(bookinfo.networking(name))
 
 
 def _two_dns_clients() -> None:
-    from labkit import venue
-    from labkit.course.labs.lab_13_dns_proxy import OFF, ON
-    from labkit.mesh import objects, traffic
-    from labkit.settings import MANIFESTS
-
-    objects.apply(MANIFESTS / "13-namespaces.yaml", namespace="default")
+    objects.apply(MANIFESTS / "13-namespaces.yaml", namespace=NAMESPACE)
     patch = ["--patch-file", str(MANIFESTS / "13-capture.yaml")]
     for namespace in (OFF, ON):
         traffic.deploy_client(namespace)
@@ -121,17 +103,13 @@ def _two_dns_clients() -> None:
     venue.run(["kubectl", "rollout", "status", "deployment/curl", "--namespace", ON, "--timeout=120s"])
 
 
-def _reviews_in_subsets() -> None:
-    from labkit.mesh import bookinfo, objects
-
-    objects.apply(bookinfo.networking("destination-rule-all"), namespace=NAMESPACE)
+def _least_privilege() -> None:
+    traffic.deploy_client()
+    for name in ("14-fresh-connections.yaml", "14-deny-all.yaml", "14-least-privilege.yaml"):
+        proxy.propagate(MANIFESTS / name)
 
 
 def _all_removed_but_one_volume() -> None:
-    from labkit import venue
-    from labkit.mesh import leftovers, objects
-    from labkit.progress import Progress
-
     for part in reversed(labs.lab("15").start):
         part.remove(Progress(silent, venue.now))
     venue.run(["kubectl", "delete", "configmaps", "--all-namespaces", "--selector=istio.io/config=true"])
@@ -142,18 +120,23 @@ def _all_removed_but_one_volume() -> None:
     objects.apply(MANIFESTS / "15-forgotten.yaml", namespace=NAMESPACE)
 
 
-# What a lab's own cells do before its exercise.
+def _namespace(name: str) -> None:
+    if not objects.find("namespaces", name):
+        venue.run(["kubectl", "create", "namespace", name])
+
+
 TAKE_STEP = {
     "01": _bookinfo_without_a_mesh,
-    "02": lambda: _take(parts.RELEASE),
-    "03": lambda: _take(parts.ISTIO),
-    "04": lambda: _take(parts.INJECTION),
-    "05": lambda: _take(parts.BOOKINFO),
-    "06": lambda: _take(parts.GATEWAY),
+    "02": lambda: _make(parts.RELEASE),
+    "03": lambda: _make(parts.ISTIO),
+    "04": lambda: _make(parts.INJECTION),
+    "05": lambda: _make(parts.BOOKINFO),
+    "06": lambda: _make(parts.GATEWAY),
     "08": _stranger_refused,
-    "12": traffic.deploy_client,
-    "14": _least_privilege,
-    "13": _two_dns_clients,
     "10": _reviews_in_subsets,
+    "11": _jason_waits_for_his_ratings,
+    "12": traffic.deploy_client,
+    "13": _two_dns_clients,
+    "14": _least_privilege,
     "15": _all_removed_but_one_volume,
 }

@@ -1,4 +1,4 @@
-"""Bookinfo's page as its users get it."""
+"""What is read of Bookinfo's page, and who it is asked for."""
 
 from __future__ import annotations
 
@@ -8,38 +8,56 @@ from labkit import venue
 from labkit.errors import LabError
 from labkit.mesh import bookinfo
 from labkit.venue.live import Live
+from labkit.venue.seam import Response
 
 
-class Page(Live):
-    """A page that knows who signed in, and shows reviews of version 2 to nobody else."""
+class Gateway(Live):
+    """Answers with one text; remembers what it was asked."""
 
-    def __init__(self, login: venue.Response) -> None:
+    def __init__(self, text="", headers=None) -> None:
         super().__init__()
-        self.login, self.sent = login, ""
+        self.text, self.headers, self.asked = text, headers or {}, []
 
     def gateway(self):
         return "http://127.0.0.1:8080"
 
     def http(self, method, url, headers, body, timeout):
-        if url.endswith("/login"):
-            self.sent = body
-            return self.login
-        version = "v2" if headers.get("Cookie") == "session=of-jason" else "v1"
-        return venue.Response(200, {}, f"<title>Simple Bookstore App</title> reviews-{version}-abc-def", 0.01)
+        self.asked.append((method, url, dict(headers), body, timeout))
+        return Response(200, self.headers, self.text, 0.0123)
 
 
-def signed_in() -> Page:
-    return Page(venue.Response(302, {"set-cookie": "session=of-jason; HttpOnly; Path=/"}, "", 0.01))
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("<title>\n Simple Bookstore App \n</title>", ""),
+        ("<p>Ratings service is currently unavailable</p>", "Ratings service is currently unavailable"),
+        (
+            '<p class="text-gray-600">\n  Sorry, product reviews are currently unavailable for this book.</p>',
+            "Sorry, product reviews are currently unavailable",
+        ),
+    ],
+)
+def test_a_page_tells_what_it_lacks(text, error):
+    with venue.use(Gateway(text)):
+        assert bookinfo.fetch().error == error
 
 
-def test_a_user_gets_the_page_that_is_theirs():
-    with venue.use(signed_in()) as page:
-        theirs = bookinfo.page(2, bookinfo.sign_in("jason"))
-        anybodys = bookinfo.page(2)
-    assert page.sent == "username=jason"
-    assert (list(theirs.version), list(anybodys.version)) == (["v2", "v2"], ["v1", "v1"])
+def test_a_user_who_signed_in_is_one_by_cookie():
+    with venue.use(Gateway(headers={"set-cookie": "session=abc; HttpOnly; Path=/"})) as gateway:
+        jason = bookinfo.sign_in("jason")
+        bookinfo.fetch(headers=jason, timeout=2)
+    assert [asked[0] for asked in gateway.asked] == ["POST", "GET"]
+    assert gateway.asked[0][3] == "username=jason"
+    assert gateway.asked[1][2:] == ({"Cookie": "session=abc"}, None, 2)
 
 
-def test_a_gateway_that_lets_nobody_sign_in_says_so():
-    with venue.use(Page(venue.Response(404, {}, "", 0.01))), pytest.raises(LabError, match="404"):
+def test_who_cannot_sign_in_is_told():
+    with venue.use(Gateway()), pytest.raises(LabError):
         bookinfo.sign_in("jason")
+
+
+def test_each_of_several_pages_is_asked_for_as_the_user():
+    with venue.use(Gateway("reviews-v2-abc-def")) as gateway:
+        pages = bookinfo.page(2, {"Cookie": "session=abc"})
+    assert list(pages.version) == ["v2", "v2"]
+    assert [asked[2] for asked in gateway.asked] == [{"Cookie": "session=abc"}] * 2

@@ -396,6 +396,74 @@ def test_endpoints_say_what_the_proxy_found_out_itself(mesh):
     ]
 
 
+names = st.sampled_from(["upstream_rq_retry", "upstream_rq_retry_success", "upstream_rq_timeout"])
+
+
+@given(st.dictionaries(names, st.integers(0, 2**53), min_size=1), st.sampled_from([";", ""]))
+def test_each_counter_of_a_service_is_read_back(values, end_of_name):
+    def stat(cluster, name, value):
+        return {"name": f"cluster.{cluster}{end_of_name}.{name}", "value": value}
+
+    kept = [stat(REVIEWS, *item) for item in values.items()]
+    others = [stat(cluster, name, 7) for cluster in (V1, "inbound|9080||") for name in values]
+    with venue.use(Clock()) as clock:
+        clock.add("caller", lambda path: json.dumps({"stats": [*others, *kept, {"histograms": {}}]}))
+        found = proxy.counters("caller", "reviews", *values)
+    assert found.to_dict() == values
+    assert (list(found.index), found.name) == (list(values), "reviews")
+
+
+def test_a_counter_that_is_not_kept_is_no_zero(mesh):
+    answering(mesh, {"stats": []}, "caller")
+    with pytest.raises(LabError) as caught:
+        proxy.counters("caller", "reviews", "upstream_rq_pending_overflow")
+    assert "upstream_rq_pending_overflow" in caught.value.what
+
+
+def ejecting(mesh, *failed):
+    """An Envoy that calls two endpoints, the second of which it ejects at those looks."""
+    looks = iter(failed)
+
+    def host(address, *, failed):
+        socket = {"socket_address": {"address": address, "port_value": 9080}}
+        health = {"eds_health_status": "HEALTHY"} | ({"failed_outlier_check": True} if failed else {})
+        return {"address": socket, "health_status": health}
+
+    def answer(path):
+        hosts = [host("10.0.0.2", failed=next(looks)), host("10.0.0.1", failed=False)]
+        statuses = [{"name": REVIEWS, "host_statuses": hosts}, {"name": "inbound|9080||", "host_statuses": hosts}]
+        return json.dumps({"cluster_statuses": statuses})
+
+    mesh.add("caller", answer)
+    for name, ip in (("reviews-v1-x", "10.0.0.1"), ("reviews-v2-x", "10.0.0.2")):
+        mesh.add(name, answer)
+        mesh.pods[name]["status"]["podIP"] = ip
+
+
+def test_an_ejected_endpoint_is_named_by_its_workload(mesh):
+    ejecting(mesh, True)
+    found = proxy.outliers("caller", "reviews")
+    assert found[["workload", "endpoint", "outlier_check"]].to_numpy().tolist() == [
+        ["reviews-v1-x", "10.0.0.1:9080", "OK"],
+        ["reviews-v2-x", "10.0.0.2:9080", "FAILED"],
+    ]
+
+
+def test_endpoints_are_waited_for_until_they_are_back(mesh):
+    said = []
+    ejecting(mesh, True, True, False)
+    found = proxy.wait_for_endpoints("caller", "reviews", passing=2, report=said.append)
+    assert set(found.outlier_check) == {"OK"}
+    assert said == ["reviews-v1-x: OK, reviews-v2-x: FAILED", "reviews-v1-x: OK, reviews-v2-x: OK"]
+
+
+def test_an_endpoint_that_stays_away_is_told(mesh):
+    ejecting(mesh, *[True] * 100)
+    with pytest.raises(LabError) as caught:
+        proxy.wait_for_endpoints("caller", "reviews", passing=2, timeout=5)
+    assert "reviews-v2-x: FAILED" in caught.value.why
+
+
 def test_what_an_object_became(mesh):
     answering(mesh, config_dump())
     [route] = proxy.made_from("reviews", "VirtualService", "reviews").to_dict("records")

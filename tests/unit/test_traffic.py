@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from statistics import NormalDist
 
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from labkit import venue
 from labkit.errors import LabError
 from labkit.mesh import traffic
-from labkit.mesh.traffic import client, fortio
+from labkit.mesh.traffic import breaker, client, fortio
 from labkit.settings import settings
 from labkit.venue.live import Live
 from labkit.venue.seam import Response
@@ -205,6 +206,80 @@ def test_fortio_is_deployed_from_the_image_that_the_node_has(monkeypatch, tmp_pa
     assert service == {"kind": "Service"}
     [found] = applied["spec"]["template"]["spec"]["containers"]
     assert found == container | {"imagePullPolicy": "IfNotPresent"}
+
+
+# -- the circuit breaker's sweep --------------------------------------------------------------------
+class Breaker:
+    """A breaker that lets one request through at a time, and the limit's number wait; it may be interrupted."""
+
+    def __init__(self, monkeypatch, rules=(), interrupted_at=None) -> None:
+        self.applied, self.deleted, self.counted, self.bursts, self.interrupted_at = [], [], 0, 0, interrupted_at
+        monkeypatch.setattr(breaker, "propagate", lambda rule, pods: self.applied.append(rule))
+        monkeypatch.setattr(breaker, "load", self.load)
+        monkeypatch.setattr(breaker, "find", lambda pod: pod)
+        monkeypatch.setattr(breaker, "admin", lambda pod: nullcontext(pod))
+        monkeypatch.setattr(breaker, "read", lambda *_: {traffic.OVERFLOWS: self.counted})
+        monkeypatch.setattr(breaker.objects, "list_", lambda *_, **__: list(rules))
+        monkeypatch.setattr(breaker.venue, "run", self.deleted.append)
+
+    @property
+    def limit(self):
+        return pool(self.applied[-1])["http"]["http1MaxPendingRequests"]
+
+    def load(self, url, connections, calls, qps, namespace):
+        self.bursts += 1
+        if self.bursts == self.interrupted_at:
+            raise KeyboardInterrupt
+        refused = calls * max(0, connections - 1 - self.limit) // connections
+        self.counted += refused
+        return traffic.Load(url, connections, calls, qps, 1.0, {200: calls - refused, 503: refused}, {})
+
+
+def pool(rule):
+    return rule["spec"]["trafficPolicy"]["connectionPool"]
+
+
+def sweep(**kwargs):
+    return traffic.breaker_sweep("echo", "http://echo:8080/", **kwargs)
+
+
+def test_a_breaker_sweep_fills_up_row_by_row(monkeypatch):
+    Breaker(monkeypatch)
+    frames = list(sweep(connections=(1, 4), pending_limits=(1, 2), rounds=10))
+    assert [len(frame) for frame in frames] == [4] * 4
+    assert [int(frame.overflow_share.notna().sum()) for frame in frames] == [1, 2, 3, 4]
+    found = frames[-1]
+    assert found[["connections", "pending_limit"]].to_numpy().tolist() == [[1, 1], [4, 1], [1, 2], [4, 2]]
+    assert list(found.overflow_share) == [0, 0.5, 0, 0.25]
+    assert list(found.overflows) == list(found.refused) == [0, 20, 0, 10]
+
+
+def test_a_rule_that_was_made_for_the_sweep_is_deleted(monkeypatch):
+    mesh = Breaker(monkeypatch)
+    list(sweep(connections=(2,), pending_limits=(1, 8)))
+    assert [pool(rule)["http"]["http1MaxPendingRequests"] for rule in mesh.applied] == [1, 8]
+    assert [argv[:4] for argv in mesh.deleted] == [["kubectl", "delete", "destinationrule", "echo"]]
+
+
+OWN = {"host": "echo.default.svc.cluster.local", "trafficPolicy": {"outlierDetection": {"consecutive5xxErrors": 3}}}
+
+
+@pytest.mark.parametrize("ended", ["whole", "closed", "interrupted"])
+def test_however_a_sweep_ends_the_readers_rule_is_as_it_was(monkeypatch, ended):
+    rules = [{"metadata": {"name": "other"}, "spec": {"host": "reviews"}}, {"metadata": {"name": "own"}, "spec": OWN}]
+    mesh = Breaker(monkeypatch, rules, interrupted_at=3 if ended == "interrupted" else None)
+    running = sweep()
+    if ended == "interrupted":
+        with pytest.raises(KeyboardInterrupt):
+            list(running)
+    elif ended == "closed":
+        next(running)
+        running.close()
+    else:
+        list(running)
+    assert mesh.applied[0]["spec"]["trafficPolicy"]["outlierDetection"] == OWN["trafficPolicy"]["outlierDetection"]
+    assert (mesh.applied[-1]["metadata"]["name"], mesh.applied[-1]["spec"]) == ("own", OWN)
+    assert mesh.deleted == []
 
 
 # -- steady -----------------------------------------------------------------------------------------

@@ -9,12 +9,15 @@ it where that is not the course's own: `deploy/istio-ingressgateway.istio-system
 
 from labkit.mesh.proxy.changes import diff
 from labkit.mesh.proxy.clock import propagate, wait_until_applied
+from labkit.mesh.proxy.counters import counters
 from labkit.mesh.proxy.discovery import discovery
 from labkit.mesh.proxy.dump import Snapshot, snapshot
 from labkit.mesh.proxy.frames import bootstrap, clusters, endpoints, listeners, made_from, routes, secrets
+from labkit.mesh.proxy.outliers import outliers, wait_for_endpoints
 from labkit.mesh.proxy.status import rejected, sync_status
 
 __all__ = [
-    "Snapshot", "bootstrap", "clusters", "diff", "discovery", "endpoints", "listeners", "made_from", "propagate",
-    "rejected", "routes", "secrets", "snapshot", "sync_status", "wait_until_applied",
+    "Snapshot", "bootstrap", "clusters", "counters", "diff", "discovery", "endpoints", "listeners", "made_from",
+    "outliers", "propagate", "rejected", "routes", "secrets", "snapshot", "sync_status", "wait_for_endpoints",
+    "wait_until_applied",
 ]  # fmt: skip

@@ -1,11 +1,12 @@
 """Requests to the mesh, and what became of each: one by one, steadily, or as many as it takes."""
 
+from labkit.mesh.traffic.breaker import OVERFLOWS, breaker_sweep
 from labkit.mesh.traffic.client import CLIENT, deploy_client, requests
 from labkit.mesh.traffic.fortio import Load, deploy_fortio, load, sweep
 from labkit.mesh.traffic.share import Share, share
 from labkit.mesh.traffic.steady import Sent, Steady, start, stop
 
 __all__ = [
-    "CLIENT", "Load", "Sent", "Share", "Steady",
-    "deploy_client", "deploy_fortio", "load", "requests", "share", "start", "stop", "sweep",
+    "CLIENT", "OVERFLOWS", "Load", "Sent", "Share", "Steady",
+    "breaker_sweep", "deploy_client", "deploy_fortio", "load", "requests", "share", "start", "stop", "sweep",
 ]  # fmt: skip
