@@ -122,7 +122,7 @@ def _drawn(
     places = _places(graph, height)
     marks: list[Mark] = []
     for source, destination, call in graph.edges(data=True):
-        marks += _arrow(_Curve.around(places, source, destination), *say(call))
+        marks += _arrow(_Curve.around(places, source, destination), list(places.values()), *say(call))
     for name, place in places.items():
         outwards = -30 if place[1] < height / 2 else 30  # a name stands where the fewest arrows pass
         marks += [Dots((place,), colour(name), (name,), _DOT), Label((place[0], place[1] + outwards), name)]
@@ -130,11 +130,12 @@ def _drawn(
     return Figure(title, text, (panel,))
 
 
-def _arrow(curve: _Curve, said: str, ink: str, width: float) -> list[Mark]:
+def _arrow(curve: _Curve, dots: list[Point], said: str, ink: str, width: float) -> list[Mark]:
     start, end = curve.gap(_DOT + 3), 1 - curve.gap(_DOT + 5)
     points = tuple(curve.at(start + (end - start) * step / 20) for step in range(21))
     line = Line(points, OTHER if ink == INK else ink, width=width, arrow=True)
-    return [line, Label(curve.beside(text_width(said, _SMALL), LINE * (said.count("\n") + 1)), said, ink, size=_SMALL)]
+    place = curve.beside(text_width(said, _SMALL), LINE * (said.count("\n") + 1), dots)
+    return [line, Label(place, said, ink, size=_SMALL)]
 
 
 @dataclass(frozen=True)
@@ -171,12 +172,22 @@ class _Curve:
         """How much of the curve lies within so many pixels of one of its ends."""
         return min(pixels / self.length, 0.5)
 
-    def beside(self, width: float, height: float) -> Point:
-        """The middle of a text of this size that stands beside the curve's own middle, above it where it is level."""
-        (x1, y1), (x2, y2), (x, y) = self.start, self.end, self.at(0.5)
+    def beside(self, width: float, height: float, dots: list[Point]) -> Point:
+        """The middle of a text of this size that stands beside the curve, above it where it is level.
+
+        It is beside the curve's own middle, or as near to that as no dot and no name is below it.
+        """
+        (x1, y1), (x2, y2) = self.start, self.end
         across = ((y2 - y1) / self.length, (x1 - x2) / self.length)
         away = abs(across[0]) * width / 2 + abs(across[1]) * height / 2 + 3
-        return x + across[0] * away, y + across[1] * away
+        middles = [self.at(t) for t in (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8)]
+        places = [(x + across[0] * away, y + across[1] * away) for x, y in middles]
+
+        def is_free(place: Point) -> bool:
+            far = (abs(place[0] - x) > width / 2 + _DOT or abs(place[1] - y) > height / 2 + 2 * _DOT for x, y in dots)
+            return all(far)
+
+        return next(filter(is_free, places), places[0])
 
     def _clears(self, dots: list[Point]) -> bool:
         return all(dist(self.at(step / 20), dot) > 40 for step in range(21) for dot in dots)

@@ -16,7 +16,7 @@ from labkit.settings import NAMESPACE
 CALLER = "deploy/productpage-v1"
 CANARY = {"v1": 0.75, "v2": 0.25}
 PROPAGATION = 2.0  # seconds that a route may take to reach the proxy
-PAGES = 80
+PAGES = 60
 CERTAIN = 0.9999  # a check may be wrong once in ten thousand runs
 
 
