@@ -12,8 +12,9 @@ from labkit.mesh.workloads import PROXY, running_containers
 from labkit.settings import NAMESPACE
 
 LEGACY = "legacy"
-SERVED = ["destination_service_name", "destination_version", "response_code"]
-COUNTED = f'sum by ({", ".join(SERVED)}) (istio_requests_total{{reporter="destination"}})'
+SENT = ["destination_service_name", "destination_version", "response_code"]
+# what callers report: a server's counters go with its listener when that is replaced
+COUNTED = f'sum by ({", ".join(SENT)}) (istio_requests_total{{reporter="source"}})'
 OF_REVIEWS = 'increase(istio_requests_total{reporter="destination", destination_service_name="reviews"}[1h])'
 
 
@@ -33,9 +34,9 @@ def reviews_are_measured() -> Seen:
 
 def both_count_the_same() -> Seen:
     asked = prometheus.query(COUNTED).to_dict("records")
-    theirs = {tuple(row[label] for label in SERVED): row["value"] for row in asked}
-    counters = telemetry.requests().query("reporter == 'destination'")
-    ours = counters.groupby(SERVED)["value"].sum().to_dict()
+    theirs = {tuple(row[label] for label in SENT): row["value"] for row in asked}
+    counters = telemetry.requests().query("reporter == 'source'")
+    ours = counters.groupby(SENT)["value"].sum().to_dict()
     measured = f"{sum(ours.values()):.0f} requests at the proxies, {sum(theirs.values()):.0f} in Prometheus"
     return Seen(bool(ours) and ours == theirs, measured)
 
