@@ -160,7 +160,8 @@ GATEWAY = Part(
     lambda: venue.gateway() + bookinfo.PAGE,
 )
 PROMETHEUS = Part("Prometheus", prometheus.is_installed, _make_prometheus, _remove_prometheus)
-PARTS = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY, PROMETHEUS)
+UP = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY)  # what `labkit up` makes
+PARTS = (*UP, PROMETHEUS)
 
 
 def make_all(progress: Progress) -> None:

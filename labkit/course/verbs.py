@@ -101,9 +101,9 @@ class Standing:
 
 
 def status() -> list[Standing]:
-    """Each part, in their order, observed now; after one that cannot be seen the rest are taken as not there."""
+    """Each part that `up` makes, in their order, observed now; where there is no cluster, none of them."""
     standing: list[Standing] = []
-    for part in parts.PARTS:
+    for part in parts.UP:
         if standing and not standing[0].stands:
             standing.append(Standing(part.name, False, "no cluster"))
             continue
