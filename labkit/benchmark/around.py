@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -22,6 +23,11 @@ Figures = dict[str, object]
 def cluster(name: str) -> str:
     """The cluster that a measurement of this name has for itself."""
     return f"istio-lab-bench-{name}"
+
+
+def quantile(values: list[float], percent: int) -> float:
+    """The value that so many percent of the values are at most, between two of them where need be."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
 from labkit import venue
-from labkit.benchmark.around import Figures, mesh
+from labkit.benchmark.around import Figures, mesh, quantile
 from labkit.mesh import objects, proxy
 from labkit.progress import Progress
 from labkit.settings import NAMESPACE
@@ -26,10 +25,10 @@ def measure(progress: Progress) -> Figures:
         with progress.stage("asking istioctl"):
             polled = [_polled(_delayed(90 - turn), f'"0.0{90 - turn}s"') for turn in range(POLLED_CHANGES)]
     return {
-        "propagation_p50_ms": _quantile(clock, 50),
-        "propagation_p95_ms": _quantile(clock, 95),
-        "propagation_istioctl_p50_ms": _quantile(polled, 50),
-        "propagation_istioctl_p95_ms": _quantile(polled, 95),
+        "propagation_p50_ms": round(quantile(clock, 50)),
+        "propagation_p95_ms": round(quantile(clock, 95)),
+        "propagation_istioctl_p50_ms": round(quantile(polled, 50)),
+        "propagation_istioctl_p95_ms": round(quantile(polled, 95)),
     }
 
 
@@ -64,7 +63,3 @@ def _polled(document: dict[str, Any], text: str) -> float:
         timeout=_TIMEOUT,
     )
     return (venue.now() - began) * 1000
-
-
-def _quantile(values: list[float], percent: int) -> int:
-    return round(statistics.quantiles(values, n=100, method="inclusive")[percent - 1])

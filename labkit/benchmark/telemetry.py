@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Iterator
 
 from labkit import venue
-from labkit.benchmark.around import Figures, mesh
+from labkit.benchmark.around import Figures, mesh, quantile
 from labkit.mesh import bookinfo, objects, proxy, telemetry
 from labkit.mesh.istio import GATEWAYS
 from labkit.mesh.telemetry import prometheus
@@ -38,10 +38,10 @@ def measure(progress: Progress) -> Figures:
         with progress.stage("scrapes of more proxies") as note:
             took = {number: _scrape_milliseconds(number, note) for number in (8, 16, 32)}
     return {
-        "freshness_p50_seconds": _quantile(direct, 50),
-        "freshness_p95_seconds": _quantile(direct, 95),
-        "freshness_prometheus_p50_seconds": _quantile(in_prometheus, 50),
-        "freshness_prometheus_p95_seconds": _quantile(in_prometheus, 95),
+        "freshness_p50_seconds": round(quantile(direct, 50), 2),
+        "freshness_p95_seconds": round(quantile(direct, 95), 2),
+        "freshness_prometheus_p50_seconds": round(quantile(in_prometheus, 50), 2),
+        "freshness_prometheus_p95_seconds": round(quantile(in_prometheus, 95), 2),
         "scrape_cpu_core_share": round(share, 3),
         **{f"scrape_{number}_ms": round(milliseconds) for number, milliseconds in took.items()},
     }
@@ -134,7 +134,3 @@ def _seconds(number: int) -> Iterator[int]:
     for second in range(number):
         venue.sleep(max(0.0, began + second - venue.now()))
         yield second
-
-
-def _quantile(values: list[float], percent: int) -> float:
-    return round(statistics.quantiles(values, n=100, method="inclusive")[percent - 1], 2)

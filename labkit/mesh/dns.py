@@ -137,7 +137,8 @@ def _curl(pod: Pod, name: str, times: int) -> list[tuple[str, float]]:
 def _counters(pod: Pod) -> tuple[int, int, int]:
     """Queries that the sidecar was asked, that it forwarded, and that kube-dns was asked, since each started."""
     agent = _metrics(pod, AGENT_PORT, "stats/prometheus", {"filter": "^$"})  # nothing of Envoy's: the agent's own stay
-    servers = [each for each in objects.list_("pods", "kube-system", selector="k8s-app=kube-dns") if _runs(each)]
+    found = objects.list_("pods", "kube-system", selector="k8s-app=kube-dns")
+    servers = [each for each in found if objects.is_serving(each)]
     coredns = sum(total(_COREDNS_ASKED, _metrics(each, COREDNS_PORT, "metrics", {})) for each in servers)
     return total(_ASKED, agent), total(_FORWARDED, agent), coredns
 
@@ -145,10 +146,6 @@ def _counters(pod: Pod) -> tuple[int, int, int]:
 def _metrics(pod: Pod, port: int, path: str, query: dict[str, str]) -> str:
     namespace, name = _address(pod)
     return venue.kubernetes("GET", f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/{path}", query=query)
-
-
-def _runs(pod: Pod) -> bool:
-    return objects.is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
 
 
 def _address(pod: Pod) -> tuple[str, str]:

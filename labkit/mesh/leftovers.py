@@ -15,24 +15,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _Kinds = dict[str, tuple[str, ...]]
-_SECURITY = ("peerauthentications", "requestauthentications", "authorizationpolicies")
+# What holds for the whole mesh, or for a gateway, stands beside istiod. Istio's own install puts none of these there.
+_BESIDE_ISTIO: _Kinds = {
+    "networking.istio.io": ("gateways", "virtualservices", "destinationrules", "serviceentries", "sidecars"),
+    "security.istio.io": ("peerauthentications", "requestauthentications", "authorizationpolicies"),
+    "telemetry.istio.io": ("telemetries",),
+    "gateway.networking.k8s.io": ("gateways", "httproutes"),
+}
 # Pods and ReplicaSets that a Deployment owns go with it, so only what has no owner is looked at.
 _KINDS: _Kinds = {
     "": ("services", "serviceaccounts", "pods", "configmaps", "secrets"),
     "apps": ("deployments",),
-    "networking.istio.io": (
-        "gateways", "virtualservices", "destinationrules", "serviceentries", "sidecars", "envoyfilters",
-    ),
-    "security.istio.io": _SECURITY,
-    "telemetry.istio.io": ("telemetries",),
-    "gateway.networking.k8s.io": ("gateways", "httproutes"),
-}  # fmt: skip
-# What holds for the whole mesh, or for a gateway, stands beside istiod. Istio's own install puts none of these there.
-_BESIDE_ISTIO: _Kinds = {
-    "networking.istio.io": ("gateways", "virtualservices", "destinationrules", "serviceentries", "sidecars"),
-    "security.istio.io": _SECURITY,
-    "telemetry.istio.io": ("telemetries",),
-    "gateway.networking.k8s.io": ("gateways", "httproutes"),
+    **_BESIDE_ISTIO,
+    "networking.istio.io": (*_BESIDE_ISTIO["networking.istio.io"], "envoyfilters"),
 }
 # Of these Istio has its own there, so that only what bears the course's label is a lab's: a gateway's certificates.
 _LABELLED: _Kinds = {"": ("secrets",)}

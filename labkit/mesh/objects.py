@@ -151,6 +151,11 @@ def is_ready(pod: dict[str, Any]) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
 
 
+def is_serving(pod: dict[str, Any]) -> bool:
+    """Whether a pod is ready, and not on its way out."""
+    return is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
+
+
 def _path_of_kind(document: dict[str, Any]) -> str:
     """Where objects of this kind live, by the API server's own list. Raises LabError for an unknown one."""
     version, kind = document["apiVersion"], document["kind"]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
+from labkit.mesh.proxy.describe import whole_service
 from labkit.mesh.proxy.pods import admin, find
 from labkit.settings import NAMESPACE
 
@@ -35,7 +36,7 @@ def counters(pod: str, service: str, *names: str, namespace: str = NAMESPACE) ->
 def read(get: Callable[[str], str], service: str, names: tuple[str, ...], namespace: str) -> dict[str, int]:
     """The same over a connection that is open already; the ports of a service are added up, its subsets left out."""
     path = f"/stats?format=json&filter={service}.{namespace}.svc.*({'|'.join(names)})$"
-    host = f"||{service}.{namespace}.svc."
+    host = whole_service(service, namespace)
     kept = [stat for stat in json.loads(get(path))["stats"] if host in stat.get("name", "")]
     values = {name: [stat["value"] for stat in kept if stat["name"].endswith(f".{name}")] for name in names}
     missing = [name for name, found in values.items() if not found]

@@ -30,6 +30,14 @@ def address(message: Mapping[str, Any]) -> str:
     return f"envoy://{internal.get('server_listener_name', '')}/{internal.get('endpoint_id', '')}"
 
 
+def whole_service(service: str, namespace: str) -> str:
+    """What the names of a service's clusters have in common, those of its subsets left out.
+
+    Istio names a cluster DIRECTION|PORT|SUBSET|HOST.
+    """
+    return f"||{service}.{namespace}.svc."
+
+
 def filter_chains(listener: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """All of them; the one for whatever no other matches comes last."""
     default = listener.get("default_filter_chain")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from labkit import venue
 from labkit.mesh import objects
+from labkit.mesh.proxy.describe import whole_service
 from labkit.mesh.proxy.frames import read_endpoints
 from labkit.mesh.proxy.pods import admin, find
 from labkit.settings import NAMESPACE
@@ -37,7 +38,7 @@ def discovery(
     selector = objects.get("services", service, namespace)["spec"]["selector"]
     labels = ",".join(f"{key}={value}" for key, value in selector.items())
     with admin(find(client)) as get:
-        watched = _Watched(f"||{service}.{namespace}.svc.", labels, namespace, get)
+        watched = _Watched(whole_service(service, namespace), labels, namespace, get)
         venue.wait(
             f"{pods} pods of {service}, each an endpoint in the Envoy of {client}",
             observe=watched.look,
@@ -66,7 +67,7 @@ class _Watched:
         """How many pods are ready, how many endpoints Envoy has. It is asked first, so that it is never too early."""
         rows = [row for row in read_endpoints(self._get) if self._cluster in row["cluster"]]
         found = objects.list_("pods", self._namespace, selector=self._labels)
-        pods = {pod["status"].get("podIP", ""): pod["metadata"]["name"] for pod in found if _is_up(pod)}
+        pods = {pod["status"].get("podIP", ""): pod["metadata"]["name"] for pod in found if objects.is_serving(pod)}
         addresses = {row["endpoint"].rpartition(":")[0] for row in rows if row["status"] == "HEALTHY"}
         now = self._seconds()
         self.ready = {address: self.ready.get(address, (name, now)) for address, name in pods.items()}
@@ -78,7 +79,3 @@ class _Watched:
         if self._began is None:
             self._began = venue.now()
         return venue.now() - self._began
-
-
-def _is_up(pod: dict) -> bool:
-    return objects.is_ready(pod) and "deletionTimestamp" not in pod["metadata"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from labkit import venue
 from labkit.mesh import objects
+from labkit.mesh.proxy.describe import whole_service
 from labkit.mesh.proxy.frames import endpoints
 from labkit.mesh.workloads import workload
 from labkit.settings import NAMESPACE
@@ -24,7 +25,7 @@ def outliers(pod: str, service: str, namespace: str = NAMESPACE) -> pd.DataFrame
     A failed outlier check is an ejected endpoint. `workload` is "" where the endpoint's pod is gone.
     """
     found = endpoints(pod)
-    found = found[found.cluster.str.contains(f"||{service}.{namespace}.svc.", regex=False)]
+    found = found[found.cluster.str.contains(whole_service(service, namespace), regex=False)]
     pods = {each["status"].get("podIP", ""): workload(each) for each in objects.list_("pods", namespace)}
     names = found.endpoint.str.rpartition(":")[0].map(pods).fillna("")
     columns = ["workload", "endpoint", "status", "outlier_check"]
