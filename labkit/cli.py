@@ -134,14 +134,23 @@ def status() -> None:
 @app.command()
 def record(
     notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers, as 05; without any, all of them.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Run nothing: say which recordings are out of date.")] = False,
 ) -> None:
-    """Run the notebooks, and store their outputs.
+    """Run the notebooks on the live mesh, and store their outputs and recordings.
 
-    They run in order on the live mesh.
+    All of them run on a cluster made anew; those that are named, on the one that is there. With --check, exit status 0
+    only if each recording is of the notebook's cells and outputs as they are.
     """
     from labkit import recording
 
-    recording.record(notebooks or [], _print_event)
+    if not check:
+        recording.record(notebooks or [], _print_event)
+        return
+    found = recording.stale(notebooks or [])
+    for each in found:
+        print(f"✗ {each.notebook}: {each.why}")
+    print("Record them anew: `labkit record NUMBER`" if found else "Each recording matches its notebook.")
+    raise SystemExit(1 if found else 0)
 
 
 @app.command()

@@ -10,7 +10,6 @@ import sys
 
 from labkit import venue
 from labkit.errors import LabError
-from labkit.settings import settings
 
 
 def kubectl(line: str) -> None:
@@ -43,10 +42,7 @@ def _words(line: str) -> list[str]:
 
 
 def _run(argv: list[str]) -> None:
-    s = settings()
-    folder = s.istio_folder if s.istio_folder.exists() else s.home
-    folder.mkdir(parents=True, exist_ok=True)
-    completed = venue.run(argv, cwd=folder, check=False)
+    completed = venue.run(argv, cwd=venue.reader_folder(), check=False)
     sys.stdout.write(completed.stdout)
     if completed.returncode:
         raise venue.CommandFailed(completed)

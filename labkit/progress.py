@@ -27,6 +27,10 @@ class Progress:
     def __init__(self, report: Report, now: Callable[[], float]) -> None:
         self._report, self._now = report, now
 
+    def tell(self, event: Event) -> None:
+        """Hand on what somebody else's stage tells."""
+        self._report(event)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[Callable[[str], None]]:
         """A named piece of work; yields the function that notes its state."""

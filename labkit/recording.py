@@ -1,28 +1,56 @@
-"""Run the notebooks as a reader would, and store what they show."""
+"""Run the notebooks as a reader would, and store in one go what they show and what they asked."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from labkit import venue
+from labkit.cluster import kind
 from labkit.errors import LabError
 from labkit.progress import Progress, Report
 from labkit.settings import NOTEBOOKS
+from labkit.venue import places, requests, tape
+from labkit.venue.tape import Call, Head, Mark, Played
 
 CELL_TIMEOUT = 180  # seconds, unless a cell's tag `timeout=N` asks for more; a cell that hangs must not hang the rest
+ASIDE = "aside"  # the tag of cells that no later one builds upon
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A notebook whose recording is of other cells, and why."""
+
+    notebook: str
+    why: str
 
 
 def record(numbers: list[str], report: Report) -> None:
-    """Execute notebooks in their order on the live mesh, and write their outputs into them.
+    """Execute notebooks in their order on the live mesh; write their outputs into them, and their recordings.
 
-    A notebook is written only when all of it has run. Raises LabError with the first cell that failed.
+    All of them run on a cluster made anew. A notebook is written only when all of it has run. Raises LabError with the
+    first cell that failed.
     """
     progress = Progress(report, venue.now)
-    for path in _chosen(numbers):
-        with progress.stage(path.stem):
-            _execute(path)
+    chosen = _chosen(numbers)
+    if not numbers:
+        kind.down(progress)
+    for path in chosen:
+        with progress.stage(path.stem), TemporaryDirectory() as folder:
+            _record(path, Path(folder) / "cells")
+
+
+def stale(numbers: list[str]) -> list[Stale]:
+    """The notebooks whose recordings no longer match their cells or outputs, each with the first difference."""
+    found = ((path.stem, _difference(path)) for path in _chosen(numbers))
+    return [Stale(notebook, why) for notebook, why in found if why]
 
 
 def _chosen(numbers: list[str]) -> list[Path]:
@@ -37,23 +65,36 @@ def _chosen(numbers: list[str]) -> list[Path]:
     return [paths[number] for number in numbers] or list(paths.values())
 
 
-def _execute(path: Path) -> None:
+def _record(path: Path, asked: Path) -> None:
     import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    _execute(notebook, path, asked)
+    _tidy(notebook)
+    cells = [json.loads(line) for line in asked.read_text(encoding="utf-8").splitlines()]
+    heading = Head(
+        notebook=path.stem,
+        recorded=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        mesh=places.live(),
+        cells=tuple(_marks(_code(notebook), cells)),
+    )
+    tape.write(tape.of(path.stem), heading, map(_played, cells))
+    nbformat.write(notebook, path)
+
+
+def _execute(notebook: Any, path: Path, asked: Path) -> None:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
         notebook, timeout_func=_timeout, resources={"metadata": {"path": str(path.parent)}}, store_widget_state=False
     )
     try:
-        client.execute(env=_kernel_environment())
+        client.execute(env={**os.environ, "LABKIT_HEADLESS": "1", "LABKIT_TAPE": str(asked)})
     except CellExecutionError as error:
         raise LabError(
             f"{path.name} failed in a cell.", str(error).strip(), "run that cell in JupyterLab; then record again"
         ) from None
-    _tidy(notebook)
-    nbformat.write(notebook, path)
 
 
 def _timeout(cell: Any) -> int:
@@ -61,13 +102,59 @@ def _timeout(cell: Any) -> int:
     return int(asked[0]) if asked else CELL_TIMEOUT
 
 
-def _kernel_environment() -> dict[str, str]:
-    """Live views draw their final frame only: that is what can be stored."""
-    return {**os.environ, "LABKIT_HEADLESS": "1"}
-
-
 def _tidy(notebook: Any) -> None:
     """Leave out what differs from run to run without saying anything."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+
+
+# -- what was asked, and by which cell --------------------------------------------------------------
+def _code(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _marks(cells: list[Any], asked: list[dict[str, Any]]) -> Iterable[Mark]:
+    """Raises LabError unless each cell was written down. The first one loads the extension, with which that begins."""
+    written = [cells[0].source if number == 0 else each["source"] for number, each in enumerate(asked)]
+    if written != [cell.source for cell in cells]:
+        raise LabError(
+            "The kernel wrote down other cells than those that ran.",
+            f"{len(cells)} cells ran, {len(written)} were written down",
+            "`%load_ext labkit` must stand in the first cell",
+        )
+    for cell, each in zip(cells, asked, strict=True):
+        yield Mark(
+            cell=cell.id,
+            source=cell.source,
+            aside=ASIDE in cell.metadata.get("tags", []),
+            changes=any(requests.changes(call["kind"], call["request"]) for call in each["calls"]),
+            enters=each["enters"],
+            outputs=_digest(cell),
+        )
+
+
+def _played(cell: dict[str, Any]) -> Played:
+    calls = tuple(Call(**{**call, "clocks": tuple(call["clocks"])}) for call in cell["calls"])
+    return Played(calls, {strand: tuple(clocks) for strand, clocks in cell["opening"].items()})
+
+
+def _digest(cell: Any) -> str:
+    return hashlib.sha256(json.dumps(cell.outputs, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _difference(path: Path) -> str:
+    """The first thing in which a notebook and its recording differ; "" where they agree."""
+    import nbformat
+
+    cells = _code(nbformat.read(path, as_version=4))
+    try:
+        marks = tape.Tape(tape.of(path.stem)).head.cells
+    except LabError as error:
+        return f"{error.what} {error.why}"
+    for number, (cell, mark) in enumerate(zip(cells, marks, strict=False), start=1):
+        if cell.source != mark.source:
+            return f"cell {number} ({cell.id}) is another than the one recorded"
+        if _digest(cell) != mark.outputs:
+            return f"the stored output of cell {number} ({cell.id}) is not of the recorded run"
+    return "" if len(cells) == len(marks) else f"it has {len(cells)} code cells, {len(marks)} were recorded"

@@ -53,6 +53,7 @@ DOCKER_HUB = "https://registry-1.docker.io"
 REPOSITORY = Path(__file__).resolve().parent.parent
 MANIFESTS = REPOSITORY / "manifests"
 NOTEBOOKS = REPOSITORY / "notebooks"
+RECORDINGS = NOTEBOOKS / "recordings"
 
 
 def _home() -> Path:
@@ -75,7 +76,9 @@ class Settings:
     LABKIT_SOURCE     "releases" or "packages"; without it the course picks (see cluster.sources)
     LABKIT_DOWNLOADS  a base URL that stands in for every download host (a company's mirror)
     LABKIT_REGISTRY   a registry host[:port] that stands in for every image registry
-    LABKIT_HEADLESS   "1": live views draw their final frame only
+    LABKIT_VENUE      "kind", "recorded" or "context:NAME"; without it the course picks (see labkit.choosing)
+    LABKIT_TAPE       where a kernel of `labkit record` writes down what it asks: nobody else sets it
+    LABKIT_HEADLESS   "1": live views draw their final frame only, and recorded ones do not pause
     """
 
     home: Path = field(default_factory=_home)
@@ -84,6 +87,8 @@ class Settings:
     source: str = field(default_factory=lambda: _environment("LABKIT_SOURCE"))
     downloads: str = field(default_factory=lambda: _environment("LABKIT_DOWNLOADS"))
     registry: str = field(default_factory=lambda: _environment("LABKIT_REGISTRY"))
+    venue: str = field(default_factory=lambda: _environment("LABKIT_VENUE"))
+    tape: str = field(default_factory=lambda: _environment("LABKIT_TAPE"))
     headless: bool = field(default_factory=lambda: _environment("LABKIT_HEADLESS") == "1")
     system: str = field(default_factory=lambda: platform.system().lower())
     architecture: str = field(default_factory=_architecture)
@@ -107,6 +112,16 @@ class Settings:
     def cluster_record(self) -> Path:
         """What `labkit up` wrote down about the cluster it made: its node's container, its gateway's address."""
         return self.home / "cluster.json"
+
+    @property
+    def lab_record(self) -> Path:
+        """The lab that was entered last: where the reader is, in whichever venue."""
+        return self.home / "lab.json"
+
+    @property
+    def timeline_record(self) -> Path:
+        """How far the reader has come in a recorded lab."""
+        return self.home / "recorded.json"
 
     @property
     def release_folder(self) -> Path:

@@ -42,7 +42,7 @@ def watch(
     _stopped.clear()
     ends, seen = venue.now() + seconds, pd.DataFrame()
     screen, frames = Screen(draw, stop, venue.now, settings().headless), _frames(source, every)
-    with screen, closing(frames), suppress(KeyboardInterrupt):
+    with venue.watched(), screen, closing(frames), suppress(KeyboardInterrupt):
         for frame in frames:
             seen = _kept(seen, frame, window)
             screen.show(seen)

@@ -4,7 +4,7 @@ Loaded for every pytest run (`addopts` in pyproject.toml), wherever the notebook
 
 Tags: `nbval-check-output` the stored output is the verdict; `raises-exception` the cell must fail;
 `nbval-skip` with the reason in the cell's metadata as `skip-reason`; `timeout=N` seconds for this cell;
-`always-run` even after a cell has failed.
+`always-run` even after a cell has failed; `aside` no later cell builds upon this one, such as a wrong answer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import nbformat
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError, find_comment_markers, get_sanitize_patterns
 
-TAGS = {"nbval-check-output", "raises-exception", "nbval-skip", "always-run"}
+TAGS = {"nbval-check-output", "raises-exception", "nbval-skip", "always-run", "aside"}
 TIMEOUT = re.compile(r"timeout=(\d+)")
 # They hold what was measured; the verdict is in text/plain.
 RICH = ("text/html", "image/svg+xml", "application/vnd.plotly.v1+json")

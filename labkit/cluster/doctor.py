@@ -33,6 +33,10 @@ class Finding:
 
 def examine() -> list[Finding]:
     """What was found, in the order of the table. Never raises: what cannot be found out is a finding too."""
+    return [Finding(**found) for found in venue.work("doctor", lambda _: [vars(found) for found in _examine()])]
+
+
+def _examine() -> list[Finding]:
     probes: dict[str, Callable[[], list[Finding]]] = {
         "container engine": _engine,
         "gateway port": _port,

@@ -54,8 +54,7 @@ def node() -> Node | None:
 
 def is_up() -> bool:
     """Whether the course's cluster is whole, runs and answers. Raises LabError where no engine answers."""
-    existing = node()
-    return bool(existing and existing.ours and existing.running and _was_finished(existing)) and _readyz() == "ok"
+    return venue.work("look for the cluster", lambda _: _is_up())
 
 
 def up(source: Source, progress: Progress) -> None:
@@ -167,6 +166,11 @@ def _was_finished(existing: Node) -> bool:
     if not (s.cluster_record.exists() and s.kubeconfig.exists()):
         return False
     return json.loads(s.cluster_record.read_text())["container"] == existing.container
+
+
+def _is_up() -> bool:
+    existing = node()
+    return bool(existing and existing.ours and existing.running and _was_finished(existing)) and _readyz() == "ok"
 
 
 def _wake(existing: Node, progress: Progress) -> None:

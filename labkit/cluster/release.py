@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from labkit import venue
 from labkit.cluster import downloads, sources
-from labkit.progress import Progress
+from labkit.progress import Progress, Report
 from labkit.settings import ISTIO, ISTIO_RELEASES, settings
 
 if TYPE_CHECKING:
@@ -23,18 +23,8 @@ def choose(version: str = ISTIO, architecture: str = "") -> pd.DataFrame:
     """
     import pandas as pd
 
-    s = settings()
-    name = downloads.archive_name(version, s.system, architecture or s.architecture)
     return pd.DataFrame(
-        [
-            {
-                "version": version,
-                "system": s.system,
-                "architecture": architecture or s.architecture,
-                "archive": name,
-                "address": f"{ISTIO_RELEASES}/{version}/{name}",
-            }
-        ]
+        [venue.work(f"choose {version} {architecture}".rstrip(), lambda _: _chosen(version, architecture))]
     )
 
 
@@ -43,44 +33,107 @@ def download(version: str = ISTIO, architecture: str = "", report: Callable[[str
 
     Raises LabError: unknown version or architecture, no answer, a checksum that does not match.
     """
-    s = settings()
-    progress = Progress(lambda event: report(event.note), venue.now)
-    return sources.choose().istio_archive(version, s.system, architecture or s.architecture, progress)
+
+    def fetch(told: Report) -> str:
+        s = settings()
+        progress = Progress(told, venue.now)
+        return str(sources.choose().istio_archive(version, s.system, architecture or s.architecture, progress))
+
+    return Path(venue.work(f"download {version} {architecture}".rstrip(), fetch, lambda event: report(event.note)))
+
+
+def size(archive: Path) -> int:
+    """How large a file is, in bytes."""
+    return venue.work(f"size of {archive}", lambda _: archive.stat().st_size)
 
 
 def verify(copy: Path, archive: Path) -> str:
     """The SHA-256 of a copy of `archive`, which `download` returned. Raises LabError unless it is the published one."""
+    return venue.work(f"verify {copy}", lambda _: _verified(copy, archive))
+
+
+def damaged(archive: Path, how: Literal["cut", "changed"]) -> Path:
+    """A copy of an archive, damaged on purpose: "cut" in half, or one bit in its middle "changed". See `discard`."""
+    return Path(venue.work(f"damage {archive}: {how}", lambda _: str(_damaged(archive, how))))
+
+
+def discard(copy: Path) -> None:
+    """Delete a damaged copy."""
+    venue.work(f"discard {copy}", lambda _: copy.unlink())
+
+
+def unpack(archive: Path) -> Path:
+    """Unpack a verified archive in the course's own folder; the release's folder. Raises LabError."""
+    return Path(venue.work(f"unpack {archive}", lambda _: str(downloads.unpack(archive, settings().home))))
+
+
+def gateway_api(report: Callable[[str], None] = lambda _: None) -> Path:
+    """The manifest of the Kubernetes Gateway API's definitions, verified; its path. Raises LabError."""
+
+    def fetch(told: Report) -> str:
+        return str(sources.choose().gateway_api(Progress(told, venue.now)))
+
+    return Path(venue.work("the Gateway API's definitions", fetch, lambda event: report(event.note)))
+
+
+def remove() -> None:
+    """Undo what notebook 02 does: the reader's folder, and istioctl on the PATH."""
+    venue.work("remove the release", lambda _: _remove())
+
+
+def copy() -> None:
+    """The reader's folder, from the release that the course has verified and unpacked for itself."""
+    venue.work("copy the release", lambda _: _copy())
+
+
+def put_on_path() -> None:
+    """Copy istioctl to the first folder on the PATH of the course's commands."""
+    venue.work("put istioctl on the PATH", lambda _: _put_on_path())
+
+
+def _chosen(version: str, architecture: str) -> dict[str, str]:
+    s = settings()
+    name = downloads.archive_name(version, s.system, architecture or s.architecture)
+    return {
+        "version": version,
+        "system": s.system,
+        "architecture": architecture or s.architecture,
+        "archive": name,
+        "address": f"{ISTIO_RELEASES}/{version}/{name}",
+    }
+
+
+def _verified(copy: Path, archive: Path) -> str:
     published = archive.with_name(archive.name + ".sha256")
     sha256 = downloads.checksum_for(archive.name, published.read_text(), published.name)
     downloads.verify(copy, sha256)
     return sha256
 
 
-def unpack(archive: Path) -> Path:
-    """Unpack a verified archive in the course's own folder; the release's folder. Raises LabError."""
-    return downloads.unpack(archive, settings().home)
+def _damaged(archive: Path, how: str) -> Path:
+    content = bytearray(archive.read_bytes())
+    middle = len(content) // 2
+    if how == "cut":
+        del content[middle:]
+    else:
+        content[middle] ^= 1
+    copy = settings().home / f"{how}-{archive.name}"
+    copy.write_bytes(content)
+    return copy
 
 
-def gateway_api(report: Callable[[str], None] = lambda _: None) -> Path:
-    """The manifest of the Kubernetes Gateway API's definitions, verified; its path. Raises LabError."""
-    return sources.choose().gateway_api(Progress(lambda event: report(event.note), venue.now))
-
-
-def remove() -> None:
-    """Undo what notebook 02 does: the reader's folder, and istioctl on the PATH."""
+def _remove() -> None:
     shutil.rmtree(settings().istio_folder, ignore_errors=True)
     (settings().bin / "istioctl").unlink(missing_ok=True)
 
 
-def copy() -> None:
-    """The reader's folder, from the release that the course has verified and unpacked for itself."""
+def _copy() -> None:
     s = settings()
     shutil.rmtree(s.istio_folder, ignore_errors=True)
     shutil.copytree(s.release_folder, s.istio_folder)
 
 
-def put_on_path() -> None:
-    """Copy istioctl to the first folder on the PATH of the course's commands."""
+def _put_on_path() -> None:
     s = settings()
     s.bin.mkdir(parents=True, exist_ok=True)
     shutil.copy2(s.istio_folder / "bin" / "istioctl", s.bin / "istioctl")

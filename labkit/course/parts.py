@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit import venue
-from labkit.cluster import kind, release, sources
-from labkit.cluster.source import ensure_release
+from labkit.cluster import kind, release
+from labkit.cluster.bring_up import bring_up
 from labkit.mesh import bookinfo, istio, objects
 from labkit.mesh.telemetry import prometheus
 from labkit.progress import Progress
@@ -33,16 +33,8 @@ class Part:
     detail: Callable[[], str] = str
 
 
-def _make_cluster(progress: Progress) -> None:
-    if kind.is_up():
-        return
-    source = sources.choose()
-    ensure_release(source, progress)
-    kind.up(source, progress)
-
-
 def _release_stands() -> bool:
-    return (settings().istio_folder / "samples").exists() and (settings().bin / "istioctl").exists()
+    return venue.exists(settings().istio_folder / "samples") and venue.exists(settings().bin / "istioctl")
 
 
 def _make_release(progress: Progress) -> None:
@@ -142,7 +134,7 @@ def _keep(progress: Progress) -> None:
     """The cluster is removed by `labkit down` and by nothing else."""
 
 
-CLUSTER = Part("cluster", kind.is_up, _make_cluster, _keep, detail=lambda: f"kind-{settings().cluster}")
+CLUSTER = Part("cluster", kind.is_up, bring_up, _keep, detail=lambda: f"kind-{settings().cluster}")
 RELEASE = Part(
     "Istio's release", _release_stands, _make_release, _remove_release, detail=lambda: str(settings().istio_folder)
 )

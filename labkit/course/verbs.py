@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import shlex
 from collections import Counter
@@ -21,7 +20,7 @@ from labkit.errors import LabError
 from labkit.mesh import leftovers, objects
 from labkit.progress import Progress
 from labkit.progress import Report as Listener
-from labkit.settings import MANIFESTS, NAMESPACE, settings
+from labkit.settings import MANIFESTS, NAMESPACE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,13 +65,13 @@ def goto(number: str, report: Listener) -> Place:
     May be interrupted and repeated at will. Raises LabError.
     """
     lab = labs.lab(number)
+    venue.enter(number)
     progress = Progress(report, venue.now)
     parts.CLUSTER.make(progress)
     parts.wake_istiod(progress)
     _clear(lab, progress)
     for part in lab.start[1:]:
         part.make(progress)
-    _remember(lab)
     _hints_given.clear()
     return Place(lab.number, lab.title, tuple(part.name for part in lab.start))
 
@@ -84,7 +83,7 @@ def what_changed() -> pd.DataFrame:
     """
     import pandas as pd
 
-    lab = _remembered()
+    lab = _entered()
     missing = [(part.name, "missing") for part in lab.start if not part.stands()]
     added = [(part.name, "added") for part in _too_much(lab)]
     left = [(str(found), "added") for found in leftovers.find(NAMESPACE, _known(parts.PARTS))]
@@ -144,7 +143,7 @@ def solve(number: str, report: Listener) -> None:
         if _makes_what_exists(command):
             continue
         with progress.stage(command) as note:
-            venue.run(shlex.split(_expanded(command)), cwd=_working_folder(), on_line=note)
+            venue.run(shlex.split(_expanded(command)), cwd=venue.reader_folder(), on_line=note)
 
 
 def _standing(part: parts.Part) -> Standing:
@@ -174,17 +173,13 @@ def _known(of: tuple[parts.Part, ...]) -> list[dict]:
     return [document for part in of for document in part.objects()]
 
 
-def _remember(lab: Lab) -> None:
-    (settings().home / "lab.json").write_text(json.dumps({"lab": lab.number}))
-
-
-def _remembered() -> Lab:
-    path = settings().home / "lab.json"
-    if not path.exists():
+def _entered() -> Lab:
+    number = venue.entered()
+    if number is None:
         raise LabError(
             "Nothing to compare with yet.", "no lab has been started here", "run the first cell of a notebook: goto(…)"
         )
-    return labs.lab(json.loads(path.read_text())["lab"])
+    return labs.lab(number)
 
 
 def _expanded(command: str) -> str:
@@ -195,11 +190,6 @@ def _makes_what_exists(command: str) -> bool:
     """`kubectl create` fails on what exists already; taking a solution twice must not."""
     words = shlex.split(command)
     return words[:3] == ["kubectl", "create", "namespace"] and objects.find("namespaces", words[3]) is not None
-
-
-def _working_folder() -> Path:
-    s = settings()
-    return s.istio_folder if s.istio_folder.exists() else s.release_folder
 
 
 def _own_manifests(command: str) -> list[Path]:

@@ -27,7 +27,7 @@ INJECTION_LABEL = "istio-injection"
 
 def profiles() -> list[str]:
     """The names of the profiles in the release's manifests/profiles folder, sorted."""
-    return sorted(path.stem for path in (settings().release_folder / "manifests" / "profiles").glob("*.yaml"))
+    return venue.work("list the profiles", lambda _: _profiles())
 
 
 def profile(name: str) -> pd.DataFrame:
@@ -210,6 +210,10 @@ def _document(text: str) -> dict[str, Any]:
 def _manifest_text(name: str) -> str:
     argv = [settings().release_folder / "bin" / "istioctl", "manifest", "generate", "--set", f"profile={name}"]
     return venue.run(argv).stdout
+
+
+def _profiles() -> list[str]:
+    return sorted(path.stem for path in (settings().release_folder / "manifests" / "profiles").glob("*.yaml"))
 
 
 def _live_objects() -> list[dict[str, Any]]:

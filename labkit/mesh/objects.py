@@ -58,11 +58,17 @@ def list_(resource: str, namespace: str = "", *, group: str = "", selector: str 
 def read(manifest: Path) -> list[dict[str, Any]]:
     """The objects in a manifest. Raises LabError where the file is missing or no YAML."""
     try:
-        return [document for document in yaml.safe_load_all(manifest.read_text()) if document]
-    except (OSError, yaml.YAMLError) as error:
-        raise LabError(
-            f"{manifest} could not be read.", str(error), "restore the file, then run the cell again"
-        ) from error
+        return [document for document in yaml.safe_load_all(text(manifest)) if document]
+    except yaml.YAMLError as error:
+        raise _unreadable(manifest, error) from error
+
+
+def text(manifest: Path) -> str:
+    """A manifest as it is written. Raises LabError where the file is missing."""
+    try:
+        return venue.read_text(manifest)
+    except OSError as error:
+        raise _unreadable(manifest, error) from error
 
 
 def apply(*manifests: Path, namespace: str) -> None:
@@ -154,6 +160,10 @@ def is_ready(pod: dict[str, Any]) -> bool:
 def is_serving(pod: dict[str, Any]) -> bool:
     """Whether a pod is ready, and not on its way out."""
     return is_ready(pod) and "deletionTimestamp" not in pod["metadata"]
+
+
+def _unreadable(manifest: Path, error: Exception) -> LabError:
+    return LabError(f"{manifest} could not be read.", str(error), "restore the file, then run the cell again")
 
 
 def _path_of_kind(document: dict[str, Any]) -> str:

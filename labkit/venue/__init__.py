@@ -1,6 +1,6 @@
 """The seam. Everything the package does to the world goes through the functions here.
 
-`use(other)` puts another venue in place for a block: a recorded one, or a test's.
+`install(venue)` puts another venue in its place, `use(venue)` for a block: a recorded one, or a test's.
 """
 
 from __future__ import annotations
@@ -11,18 +11,36 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from labkit.progress import Report
 from labkit.venue import waiting
 from labkit.venue.live import Live
-from labkit.venue.seam import CommandFailed, Completed, KubernetesError, Response, Unreachable, Venue
+from labkit.venue.seam import (
+    Background,
+    CommandFailed,
+    Completed,
+    Json,
+    KubernetesError,
+    Response,
+    Unreachable,
+    Venue,
+    strand,
+)
 
 __all__ = [
-    "CommandFailed", "Completed", "KubernetesError", "Response", "Unreachable", "Venue",
-    "download", "gateway", "http", "kubernetes", "now", "port_forward", "port_is_free", "run", "sleep", "threads",
-    "unix_time", "use", "wait", "which",
+    "Background", "CommandFailed", "Completed", "Json", "KubernetesError", "Response", "Unreachable", "Venue",
+    "background", "begin_cell", "describe", "download", "end_cell", "enter", "entered", "exists", "gateway", "http",
+    "install", "kubernetes", "now", "port_forward", "port_is_free", "read_text", "reader_folder", "run", "sleep",
+    "strand", "threads", "unix_time", "use", "wait", "watched", "which", "work",
 ]  # fmt: skip
 
 T = TypeVar("T")
 _current: Venue = Live()
+
+
+def install(venue: Venue) -> None:
+    """From now on everything goes through `venue`."""
+    global _current
+    _current = venue
 
 
 @contextmanager
@@ -70,6 +88,65 @@ def threads() -> Iterator[ThreadPoolExecutor]:
             with _current.interrupted():
                 pool.shutdown(cancel_futures=True)
             raise
+
+
+def work(name: str, do: Callable[[Report], Json], report: Report = lambda _: None) -> Json:
+    """Something done on this machine alone, with files, archives or the engine, and told by its outcome.
+
+    `do` gets the function that its progress is to be reported to, and returns what JSON can hold. A recording keeps
+    what came of it, or the LabError that it raised, and plays back that and its progress, without doing it.
+    """
+    return _current.work(name, do, report)
+
+
+def background(name: str, do: Callable[[], None]) -> Background:
+    """Let `do` run in a thread beside the cells. What it asks is not recorded: tell its outcome by `work`."""
+    return _current.background(name, do)
+
+
+def read_text(path: Path) -> str:
+    """A text file of the release's, or of this repository. Raises OSError."""
+    return _current.read_text(path)
+
+
+def exists(path: Path) -> bool:
+    """Whether a file or folder of the course's is there."""
+    return _current.exists(path)
+
+
+def reader_folder() -> Path:
+    """Where the reader's own commands run: the release that they unpacked, else the course's own copy of it."""
+    return _current.reader_folder()
+
+
+def enter(lab: str) -> None:
+    """Remember that the cluster stands at the start of this lab."""
+    _current.enter(lab)
+
+
+def entered() -> str | None:
+    """The lab that was entered last, in this kernel or an earlier one."""
+    return _current.entered()
+
+
+def begin_cell(source: str, cell: str | None) -> None:
+    """A notebook's cell begins; `cell` is its id, where the frontend tells it."""
+    _current.begin_cell(source, cell)
+
+
+def end_cell() -> None:
+    """The cell that began is over, however it ended."""
+    _current.end_cell()
+
+
+def watched() -> AbstractContextManager[None]:
+    """Inside the block somebody watches: what is played back takes its time."""
+    return _current.watched()
+
+
+def describe() -> str:
+    """Which mesh answers, and since when: one line."""
+    return _current.describe()
 
 
 def which(program: str) -> str | None:
@@ -135,7 +212,7 @@ def unix_time() -> float:
 
 
 def sleep(seconds: float) -> None:
-    """Let time pass."""
+    """Let time pass; what is played back does not wait, unless it is watched."""
     _current.sleep(seconds)
 
 

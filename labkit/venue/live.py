@@ -12,13 +12,16 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
+from labkit.progress import Report
 from labkit.settings import MANIFESTS, settings
-from labkit.venue.seam import Completed, Response, Unreachable, kubernetes_error
+from labkit.venue import places
+from labkit.venue.seam import Completed, Json, Response, Unreachable, kubernetes_error
 
 if TYPE_CHECKING:
     import ssl
@@ -88,6 +91,44 @@ class Live:
     def _raise_if_interrupted(self) -> None:
         if self._interrupted.is_set():
             raise KeyboardInterrupt
+
+    def work(self, name: str, do: Callable[[Report], Json], report: Report) -> Json:
+        return do(report)
+
+    def background(self, name: str, do: Callable[[], None]) -> Thread:
+        thread = threading.Thread(target=do, name=name, daemon=True)
+        thread.start()
+        return Thread(thread)
+
+    def read_text(self, path: Path) -> str:
+        return path.read_text()
+
+    def exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def reader_folder(self) -> Path:
+        s = settings()
+        folder = next((each for each in (s.istio_folder, s.release_folder) if each.exists()), s.home)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def enter(self, lab: str) -> None:
+        places.remember(lab)
+
+    def entered(self) -> str | None:
+        return places.remembered()
+
+    def begin_cell(self, source: str, cell: str | None) -> None:
+        """Nothing here depends on which cell asks."""
+
+    def end_cell(self) -> None:
+        """As `begin_cell`."""
+
+    def watched(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def describe(self) -> str:
+        return places.live()
 
     def which(self, program: str) -> str | None:
         return shutil.which(program, path=_environment({})["PATH"])
@@ -179,6 +220,19 @@ class Live:
         if key not in self._clients:
             self._clients = {key: config.new_client_from_config(config_file=str(path))}
         return self._clients[key]
+
+
+@dataclass(frozen=True)
+class Thread:
+    """Work in a thread of its own, which ends with the kernel."""
+
+    _thread: threading.Thread
+
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self) -> None:
+        self._thread.join()
 
 
 @functools.cache

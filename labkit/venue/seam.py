@@ -5,13 +5,48 @@ Everything is text or bytes in and out, so that a venue can write it down and pl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from labkit.errors import LabError
+from labkit.progress import Report
+
+Json = Any  # what JSON can hold: None, bool, int, float, str, and lists and dicts of these
+ANYWHERE = "*"  # the strand of threads that did not say which they follow
+_strand: ContextVar[str] = ContextVar("strand")
+
+
+@contextmanager
+def strand(name: str) -> Iterator[None]:
+    """What is asked inside the block comes one after the other, whichever threads it runs in.
+
+    The same work has the same name each time, such as that of the proxy it asks: so a recording keeps its order, and
+    what the clock said between two answers.
+    """
+    token = _strand.set(name)
+    try:
+        yield
+    finally:
+        _strand.reset(token)
+
+
+def current_strand() -> str:
+    """The strand that is followed here: "" is that of the cell itself."""
+    own = "" if threading.current_thread() is threading.main_thread() else ANYWHERE
+    return _strand.get(own)
+
+
+class Background(Protocol):
+    """Work that goes on beside the cells."""
+
+    def running(self) -> bool: ...
+
+    def join(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -94,6 +129,28 @@ class Venue(Protocol):
     ) -> Completed: ...
 
     def interrupted(self) -> AbstractContextManager[None]: ...
+
+    def work(self, name: str, do: Callable[[Report], Json], report: Report) -> Json: ...
+
+    def background(self, name: str, do: Callable[[], None]) -> Background: ...
+
+    def read_text(self, path: Path) -> str: ...
+
+    def exists(self, path: Path) -> bool: ...
+
+    def reader_folder(self) -> Path: ...
+
+    def enter(self, lab: str) -> None: ...
+
+    def entered(self) -> str | None: ...
+
+    def begin_cell(self, source: str, cell: str | None) -> None: ...
+
+    def end_cell(self) -> None: ...
+
+    def watched(self) -> AbstractContextManager[None]: ...
+
+    def describe(self) -> str: ...
 
     def which(self, program: str) -> str | None: ...
 

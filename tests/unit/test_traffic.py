@@ -348,7 +348,7 @@ def test_there_is_one_steady_traffic_at_a_time():
 def test_steady_traffic_ends_by_itself():
     with venue.use(Gateway()) as gateway:
         running = traffic.start(rate=20, seconds=0.15)
-        running._thread.join(5)
+        running._thread.join()
     assert not running.running
     assert len(gateway.urls) <= 4
 
@@ -364,7 +364,7 @@ def test_a_clock_that_jumps_neither_floods_nor_hangs(step):
 
     with venue.use(Jumping()) as gateway:
         running = traffic.start(rate=20, seconds=0.2)
-        running._thread.join(5)
+        running._thread.join()
     assert not running.running
     assert len(gateway.urls) <= 5
 

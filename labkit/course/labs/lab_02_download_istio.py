@@ -14,7 +14,7 @@ from labkit.settings import settings
 def release_is_unpacked() -> Seen:
     folder = settings().istio_folder
     wanted = ("bin/istioctl", "manifests/profiles", "samples/bookinfo")
-    missing = [name for name in wanted if not (folder / name).exists()]
+    missing = [name for name in wanted if not venue.exists(folder / name)]
     return Seen(not missing, f"{folder.name}: " + (f"{', '.join(missing)} missing" if missing else "complete"))
 
 

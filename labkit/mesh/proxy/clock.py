@@ -137,14 +137,20 @@ def _watching(pods: list[Pod], holds: Holds | None) -> Iterator[_Watch]:
         )
     refused = status.errors()
     with ExitStack() as stack, ThreadPoolExecutor(len(once)) as pool:
-        proxies = pool.map(lambda pod: Watched(pod, stack.enter_context(admin(pod)), holds), once)
+        proxies = pool.map(lambda pod: _watched(pod, stack, holds), once)
         yield _Watch(list(proxies), pool, refused)
+
+
+def _watched(pod: Pod, stack: ExitStack, holds: Holds | None) -> Watched:
+    with venue.strand(pod["metadata"]["uid"]):
+        return Watched(pod, stack.enter_context(admin(pod)), holds)
 
 
 def _look(proxy: Watched, start: Start) -> None:
     """A pod that goes away while it is looked at is no failure; one that does not answer is."""
     try:
-        proxy.look(start)
+        with venue.strand(proxy.pod["metadata"]["uid"]):
+            proxy.look(start)
     except (venue.Unreachable, venue.KubernetesError):
         meta = proxy.pod["metadata"]
         found = objects.find("pods", meta["name"], meta["namespace"])

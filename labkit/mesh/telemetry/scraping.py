@@ -129,6 +129,11 @@ def _proxies(namespace: str) -> list[dict[str, Any]]:
 
 def _ask(pod: Mapping[str, Any]) -> _Answer:
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+    with venue.strand(f"{name}.{namespace}"):
+        return _answer(name, namespace)
+
+
+def _answer(name: str, namespace: str) -> _Answer:
     path = f"/api/v1/namespaces/{namespace}/pods/{name}:{STATS_PORT}/proxy/stats/prometheus"
     proxy, time = f"{name}.{namespace}", venue.now()
     try:

@@ -36,25 +36,28 @@ class Steady:
         self._over = threading.Event()
         self._began = self._asked = venue.now()
         self._statuses = Counter([venue.http("GET", url, timeout=_TIMEOUT).status])
-        self._thread = threading.Thread(target=self._go_on, name="steady traffic", daemon=True)
-        self._thread.start()
+        self._thread = venue.background("steady traffic", self._go_on)
 
     @property
     def running(self) -> bool:
         """Whether more is to come."""
-        return self._thread.is_alive()
+        return self._thread.running()
 
     @property
     def sent(self) -> Sent:
         """What was sent so far."""
-        statuses = dict(sorted(self._statuses.items()))
-        return Sent(sum(statuses.values()), statuses, self._asked - self._began)
+        statuses, seconds = venue.work("steady traffic, what was sent", lambda _: self._so_far())
+        return Sent(sum(statuses.values()), {int(status): count for status, count in statuses.items()}, seconds)
 
     def stop(self) -> Sent:
         """End it, and wait until the last answer is in."""
+        self.end()
+        return self.sent
+
+    def end(self) -> None:
+        """End it, whatever was sent."""
         self._over.set()
         self._thread.join()
-        return self.sent
 
     def __enter__(self) -> Steady:
         return self
@@ -66,6 +69,9 @@ class Steady:
         state = f"{self.rate:g} requests a second" if self.running else "stopped"
         answers = ", ".join(f"{status or 'no answer'}: {number}" for status, number in self.sent.statuses.items())
         return f"{self.url}, {state} ({answers})"
+
+    def _so_far(self) -> tuple[dict[str, int], float]:
+        return {str(status): count for status, count in sorted(self._statuses.items())}, self._asked - self._began
 
     def _go_on(self) -> None:
         """One request after the other: where answers are slow there are fewer, and no crowd of them to wait for."""
@@ -112,4 +118,9 @@ def stop() -> Sent | None:
     return _current.stop() if _current else None
 
 
-atexit.register(stop)
+def _end() -> None:
+    if _current:
+        _current.end()
+
+
+atexit.register(_end)
