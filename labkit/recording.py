@@ -71,7 +71,7 @@ def _record(path: Path, asked: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     _execute(notebook, path, asked)
     _tidy(notebook)
-    cells = [json.loads(line) for line in asked.read_text(encoding="utf-8").splitlines()]
+    cells = [json.loads(line) for line in asked.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
     heading = Head(
         notebook=path.stem,
         recorded=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",

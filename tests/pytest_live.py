@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from nbval.plugin import IPyNbFile
+from pytest_recorded import is_recorded
 
 from labkit.settings import settings
 
@@ -38,6 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Downloads and builds are shared with the reader's own course; kubeconfig, binaries and progress are not."""
+    if is_recorded(config):
+        return
+    os.environ["LABKIT_VENUE"] = "kind"
     os.environ["LABKIT_CACHE"] = str(settings().cache)
     os.environ["LABKIT_HOME"] = str(HOME)
     os.environ["LABKIT_CLUSTER"] = CLUSTER
@@ -55,9 +59,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> IPyNbFile 
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` looks at the markers
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if NOTEBOOKS in item.path.parents:
+        if NOTEBOOKS in item.path.parents and not is_recorded(config):
             item.add_marker("live")
     items.sort(key=_turn)
 

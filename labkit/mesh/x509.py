@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+LONGEST_COMMON_NAME = 64  # characters: https://www.rfc-editor.org/rfc/rfc5280#appendix-A
+
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -84,9 +86,12 @@ def _certificate(
 
 
 def _name(common_name: str) -> x509.Name:
+    """Without one where it is too long for that: a host's name stands among the alternative names all the same."""
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
+    if len(common_name) > LONGEST_COMMON_NAME:
+        return x509.Name([])
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 

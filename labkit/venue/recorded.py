@@ -87,9 +87,9 @@ class Recorded:
         return self._lab or places.remembered()
 
     def describe(self) -> str:
-        first = tape.head(tape.tapes()[0]) if tape.tapes() else None
-        if first is None:
-            raise _nothing_recorded()
+        if not tape.tapes():
+            raise _nothing_recorded("at all")
+        first = tape.head(tape.tapes()[0])
         when = datetime.fromisoformat(first.recorded)
         return f"Recorded mesh: the answers of a real run of {when:%d %B %Y}, Istio {first.istio}"
 
@@ -266,7 +266,7 @@ class Recorded:
             return False
         path = next((path for path in tape.tapes() if path.name.startswith(lab)), None)
         if path is None:
-            raise _nothing_recorded()
+            raise _nothing_recorded(f"of lab {lab}")
         self._tape = Tape(path)
         self._timeline = Timeline(self._tape.head, self._tape.changing)
         timeline.resume(self._timeline)
@@ -274,7 +274,8 @@ class Recorded:
 
     def _open_some_lab(self) -> None:
         if self._tape is None:
-            self._open(self._lab or _lab_of_session() or places.remembered() or "00")
+            first = tape.tapes()[0].name[:2] if tape.tapes() else "00"
+            self._open(self._lab or _lab_of_session() or places.remembered() or first)
 
     def _play(self, number: int) -> None:
         self._cell.playing = Playing(self._tape.played(number))
@@ -320,9 +321,11 @@ def _not_yet(mark: Mark) -> NotYet:
     )
 
 
-def _nothing_recorded() -> LabError:
+def _nothing_recorded(of_what: str) -> LabError:
     return LabError(
-        "There are no recordings.", "the folder notebooks/recordings is empty or missing", "`git checkout notebooks`"
+        f"There is no recording {of_what}.",
+        "the folder notebooks/recordings has none",
+        "`git checkout notebooks` restores the course's own; `make record` makes them anew on a live mesh",
     )
 
 

@@ -153,7 +153,7 @@ def histogram_quantile(quantile: float, buckets: Mapping[float, float]) -> float
     for bound in bounds[:-1]:
         count = max(below, buckets[bound])
         if count >= rank and count > below:
-            return lower + (bound - lower) * (rank - below) / (count - below)
+            return min(bound, lower + (bound - lower) * (rank - below) / (count - below))
         lower, below = bound, count
     return bounds[-2]
 

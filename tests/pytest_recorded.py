@@ -1,0 +1,34 @@
+"""The recorded group: under `--nbval`, all notebooks on the recorded mesh, everything that they show compared.
+
+It needs no container engine and no network. The notebooks get a home of their own, which nothing was done in before.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+HOME = pytest.StashKey[Path]()
+
+
+def is_recorded(config: pytest.Config) -> bool:
+    """Whether this run plays notebooks back: `--nbval-lax` runs them live."""
+    return bool(config.option.nbval)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not is_recorded(config):
+        return
+    config.stash[HOME] = Path(tempfile.mkdtemp(prefix="istio-lab-"))
+    for name in ("LABKIT_CLUSTER", "LABKIT_CACHE", "LABKIT_PORT", "LABKIT_TAPE"):
+        os.environ.pop(name, None)
+    os.environ |= {"LABKIT_VENUE": "recorded", "LABKIT_HOME": str(config.stash[HOME]), "LABKIT_HEADLESS": "1"}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if home := config.stash.get(HOME, None):
+        shutil.rmtree(home, ignore_errors=True)

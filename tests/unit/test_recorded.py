@@ -1,0 +1,388 @@
+"""Playing back: the same answers, in the lab's own order, and a word on everything else."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from playback import Cells
+
+from labkit import venue
+from labkit.errors import LabError
+from labkit.progress import Event, Progress
+from labkit.settings import settings
+from labkit.show.figure import nothing
+from labkit.venue import requests, tape
+from labkit.venue.recorded import NotRecorded, NotYet, Recorded
+from labkit.watching import watch
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(tape, "RECORDINGS", tmp_path)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def cells(home, tmp_path):
+    home.mkdir()
+    return Cells(tmp_path)
+
+
+def played(mesh: Recorded, source: str, act, cell: str | None = None):
+    mesh.begin_cell(source, cell)
+    try:
+        with venue.use(mesh):
+            return act()
+    finally:
+        mesh.end_cell()
+
+
+def say(*words: str):
+    return lambda: venue.run(["sh", "-c", *words], check=False)
+
+
+def change(name: str):
+    """A command that changes something, as far as its words go; there is no such program here."""
+    return lambda: venue.run(["kubectl", "create", "namespace", name], check=False)
+
+
+@pytest.fixture
+def kubectl(home, monkeypatch):
+    """A program of that name that says what it was asked; real, but no client of any cluster."""
+    (home / "bin").mkdir(parents=True, exist_ok=True)
+    program = home / "bin" / "kubectl"
+    program.write_text('#!/bin/sh\necho "did: $*"\n')
+    program.chmod(0o755)
+
+
+# -- the same answers -----------------------------------------------------------------------------
+def test_a_command_answers_as_it_did_and_is_not_run(cells, tmp_path):
+    left = tmp_path / "left"
+    source = f"touch {left}; echo out; echo err >&2; exit 3"
+    before = cells.cell("%one", say(source))
+    left.unlink()
+    cells.write()
+    heard = []
+    after = played(Recorded(), "%one", lambda: venue.run(["sh", "-c", source], check=False, on_line=heard.append))
+    assert (after.returncode, after.stdout, after.stderr) == (3, "out\n", "err\n")
+    assert after.seconds == before.seconds
+    assert heard == ["out", "err"]
+    assert not left.exists()
+
+
+def test_answers_come_in_their_order_and_the_last_one_again(cells, tmp_path):
+    count = tmp_path / "count"
+    counting = f"echo x >> {count}; wc -l < {count}"
+    cells.cell("%count", lambda: [say(counting)().stdout.strip() for _ in range(3)])
+    cells.write()
+    seen = played(Recorded(), "%count", lambda: [say(counting)().stdout.strip() for _ in range(5)])
+    assert seen == ["1", "2", "3", "3", "3"]
+
+
+def test_an_error_is_raised_as_it_was(cells):
+    def fetch():
+        with pytest.raises(venue.Unreachable) as caught:
+            venue.http("GET", "http://127.0.0.1:9/")
+        return caught.value
+
+    before = cells.cell("%fetch", fetch)
+    cells.write()
+    after = played(Recorded(), "%fetch", fetch)
+    assert (type(after), after.what, after.why, after.fix) == (type(before), before.what, before.why, before.fix)
+
+
+def test_work_tells_its_outcome_and_its_progress_without_being_done(cells, home):
+    def work():
+        told: list[Event] = []
+        progress = Progress(told.append, venue.now)
+
+        def do(report):
+            home.joinpath("made").touch()
+            with Progress(report, venue.now).stage("make") as note:
+                note("half way")
+            return {"path": str(home / "made")}
+
+        return venue.work("make it", do, progress.tell), [(each.stage, each.status, each.note) for each in told]
+
+    before = cells.cell("%make", work)
+    home.joinpath("made").unlink()
+    cells.write()
+    assert played(Recorded(), "%make", work) == before
+    assert not home.joinpath("made").exists()
+
+
+def test_clocks_say_what_they_said(cells):
+    def times():
+        first = venue.now()
+        say("true")()
+        return first, venue.now(), venue.unix_time(), venue.now()
+
+    before = cells.cell("%times", times)
+    cells.write()
+    assert played(Recorded(), "%times", times) == before
+
+
+def test_strands_keep_their_own_clocks_whichever_threads_follow_them(cells):
+    def one(name: str):
+        with venue.strand(name):
+            say(f"echo {name}")()
+            first = venue.now()
+            say(f"echo {name} again")()
+            return first, venue.now()
+
+    def many():
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(one, "abcdefgh"))
+
+    before = cells.cell("%many", many)
+    cells.write()
+    assert played(Recorded(), "%many", many) == before
+
+
+def test_what_goes_on_beside_the_cells_is_not_recorded_and_not_started_again(cells, tmp_path):
+    left = tmp_path / "left"
+
+    def beside():
+        going = venue.background("beside", say(f"touch {left}"))
+        going.join()
+        return left.exists()
+
+    assert cells.cell("%beside", beside)
+    left.unlink()
+    path = cells.write()
+    assert not played(Recorded(), "%beside", beside)
+    assert "touch" not in path.read_text().partition("\n")[2]
+
+
+# -- time -----------------------------------------------------------------------------------------
+def test_waits_do_not_wait(cells):
+    def wait():
+        return venue.wait("x", say("echo no").__call__, lambda _: venue.now() - began > 0.5, timeout=5, every=0.1)
+
+    began = 0.0
+    cells.cell("%wait", wait)
+    cells.write()
+    before = time.monotonic()
+    played(Recorded(), "%wait", wait)
+    assert time.monotonic() - before < 0.3
+
+
+def test_a_wait_for_what_never_came_ends_with_what_it_saw_and_without_waiting(cells):
+    cells.cell("%wait", say("echo no"))
+    cells.write()
+    before = time.monotonic()
+    with pytest.raises(LabError, match="did not come about"):
+        played(Recorded(), "%wait", lambda: venue.wait("it", say("echo no"), lambda _: False, timeout=30, every=0.2))
+    assert time.monotonic() - before < 2
+
+
+@pytest.mark.parametrize(("headless", "shortest", "longest"), [("1", 0.0, 0.4), ("", 0.7, 3.0)])
+def test_a_live_view_takes_its_time_only_where_somebody_looks(cells, monkeypatch, headless, shortest, longest):
+    def view():
+        return watch(lambda frame: nothing("x", "y"), lambda: pd.DataFrame({"n": [1]}), seconds=0.8, every=0.2)
+
+    monkeypatch.setenv("LABKIT_HEADLESS", "1")
+    cells.cell("%watch", view)
+    cells.write()
+    monkeypatch.setenv("LABKIT_HEADLESS", headless)
+    monkeypatch.setattr("labkit.show.live.Screen._open", lambda self: setattr(self, "_headless", True))
+    before = time.monotonic()
+    played(Recorded(), "%watch", view)
+    assert shortest <= time.monotonic() - before <= longest
+
+
+# -- the lab's own timeline -------------------------------------------------------------------------
+@pytest.fixture
+def lab(cells, kubectl):
+    """goto, look, a wrong answer and a look, the answer and a look."""
+    cells.cell("goto('42')", lambda: (venue.enter("42"), say("echo start")()))
+    cells.cell("look()", say("echo look"))
+    cells.cell("%create wrong", change("wrong"), "aside")
+    cells.cell("look()", say("echo look"), "aside")
+    cells.cell("%create right", change("right"))
+    cells.cell("look()", say("echo look"))
+    return cells
+
+
+@pytest.fixture
+def looks(lab, tmp_path):
+    """The three looks differ in what they saw."""
+    path = lab.write()
+    head, cells = tape.head(path), [tape.Tape(path).played(number) for number in range(6)]
+    for number, seen in ((1, "nothing"), (3, "wrong"), (5, "right")):
+        [call] = cells[number].calls
+        answer = {**call.answer, "stdout": seen}
+        cells[number] = tape.Played((tape.replace(call, answer=answer),))
+    tape.write(path, head, cells)
+    return Recorded()
+
+
+def look(mesh: Recorded, cell: str | None = None) -> str:
+    return played(mesh, "look()", say("echo look"), cell).stdout
+
+
+def goto(mesh: Recorded) -> None:
+    played(mesh, "goto('42')", lambda: (venue.enter("42"), say("echo start")()))
+
+
+def create(mesh: Recorded, name: str, source: str | None = None):
+    return played(mesh, source or f"%create {name}", change(name))
+
+
+def test_from_top_to_bottom(looks):
+    goto(looks)
+    seen = [look(looks), create(looks, "wrong").stdout, look(looks), create(looks, "right").stdout, look(looks)]
+    assert seen == ["nothing", "did: create namespace wrong\n", "wrong", "did: create namespace right\n", "right"]
+
+
+def test_a_cell_that_makes_no_sense_yet_says_which_one_it_needs(looks):
+    with pytest.raises(NotYet) as caught:
+        create(looks, "right")
+    assert "goto('42')" in caught.value.why
+    goto(looks)
+    with pytest.raises(NotYet) as caught:
+        look(looks, "cell-5")
+    assert "%create right" in caught.value.why
+
+
+def test_what_stands_aside_may_be_left_out(looks):
+    goto(looks)
+    create(looks, "right")
+    assert look(looks, "cell-5") == "right"
+
+
+def test_a_cell_run_again_is_answered_as_the_mesh_is_by_then(looks):
+    goto(looks)
+    assert look(looks, "cell-1") == look(looks, "cell-1") == "nothing"
+    create(looks, "wrong")
+    assert look(looks, "cell-1") == "wrong"
+    create(looks, "right")
+    assert look(looks, "cell-1") == "right"
+    goto(looks)
+    assert look(looks, "cell-1") == "nothing"
+
+
+def test_the_solution_typed_by_hand_counts_as_solved(looks):
+    goto(looks)
+    create(looks, "right", source="# my own cell\n%kubectl create namespace right")
+    assert look(looks, "cell-5") == "right"
+
+
+def test_a_new_kernel_goes_on_where_the_last_one_was(looks):
+    goto(looks)
+    create(looks, "right")
+    assert look(Recorded(), "cell-5") == "right"
+
+
+def test_another_recording_of_the_lab_starts_anew(looks, tmp_path):
+    goto(looks)
+    create(looks, "right")
+    path = tmp_path / "42-a-lab.jsonl"
+    again = tape.replace(tape.head(path), recorded="2027-01-01T00:00:00Z")
+    tape.write(path, again, [tape.Tape(path).played(number) for number in range(6)])
+    with pytest.raises(NotYet):
+        look(Recorded(), "cell-5")
+
+
+@pytest.mark.parametrize("kept", ["", "{}", '{"lab": "42"}', "[1]", '{"lab": 1, "recorded": 2, "done": 3}'])
+def test_a_file_of_progress_that_makes_no_sense_is_as_good_as_none(looks, kept):
+    settings().timeline_record.write_text(kept)
+    settings().lab_record.write_text(kept)
+    goto(looks)
+    assert look(looks) == "nothing"
+
+
+def test_a_home_that_cannot_be_written_is_done_without(looks, monkeypatch):
+    monkeypatch.setenv("LABKIT_HOME", "/dev/null/home")
+    mesh = Recorded()
+    goto(mesh)
+    create(mesh, "right")
+    assert look(mesh, "cell-5") == "right"
+    assert mesh.entered() == "42"
+
+
+# -- what was never recorded ------------------------------------------------------------------------
+def test_another_command_names_the_nearest_one_and_the_way_to_a_live_mesh(looks):
+    goto(looks)
+    before = time.monotonic()
+    with pytest.raises(NotRecorded) as caught:
+        create(looks, "rihgt", source="%kubectl create namespace rihgt")
+    assert time.monotonic() - before < 1
+    assert "kubectl create namespace rihgt" in caught.value.what
+    assert "kubectl create namespace right" in caught.value.why
+    assert "labkit up" in caught.value.fix
+
+
+def test_a_manifest_that_was_changed_is_another_command(cells, kubectl, monkeypatch, tmp_path):
+    monkeypatch.setattr(requests, "MANIFESTS", tmp_path)
+    manifest = tmp_path / "07-x.yaml"
+    manifest.write_text("weight: 90")
+    command = 'kubectl apply -f "$LABKIT_MANIFESTS/07-x.yaml"'
+    cells.cell("%apply", lambda: venue.run(["bash", "-c", command]))
+    cells.write()
+    assert played(Recorded(), "%apply", lambda: venue.run(["bash", "-c", command])).returncode == 0
+    manifest.write_text("weight: 10")
+    with pytest.raises(NotRecorded):
+        played(Recorded(), "%apply", lambda: venue.run(["bash", "-c", command]))
+
+
+def test_what_reaches_out_is_refused(cells):
+    cells.cell("%one", say("true"))
+    cells.write()
+    for reach in (
+        lambda: venue.download("http://127.0.0.1:9/", Path("/nowhere")),
+        lambda: venue.port_is_free("127.0.0.1", 9),
+        lambda: venue.http("GET", "http://127.0.0.1:9/"),
+        lambda: venue.kubernetes("GET", "/version"),
+        lambda: venue.port_forward("default", "pod", 80).__enter__(),
+    ):
+        with pytest.raises(NotRecorded):
+            played(Recorded(), "# typed", reach)
+
+
+def test_without_any_recording_it_says_so(home):
+    with pytest.raises(LabError, match="no recording"):
+        Recorded().describe()
+
+
+# -- what is kept of a request ------------------------------------------------------------------------
+def test_neither_cookies_nor_tokens_nor_keys_are_kept_of_a_request():
+    secret = "c0ffee" * 4
+    http = requests.http("GET", "http://x/", {"Authorization": secret, "Cookie": secret}, None)
+    command = requests.command(["kubectl", "apply", "-f", "-"], f"-----BEGIN PRIVATE KEY----- {secret}")
+    assert secret not in json.dumps([http, command])
+    assert http["headers"] == ["authorization", "cookie"]
+
+
+def test_a_key_made_anew_does_not_make_another_request():
+    def body(modulus: str):
+        return requests.kubernetes("PUT", "/x", {"jwks": json.dumps({"n": modulus, "e": "AQAB"})}, {})
+
+    assert body("a" * 342) == body("b" * 342) != body("a" * 340)
+
+
+@pytest.mark.parametrize(
+    ("argv", "changes"),
+    [
+        (["kubectl", "get", "pods"], False),
+        (["kubectl", "apply", "-f", "x"], True),
+        (["kubectl", "run", "x", "--dry-run=server"], False),
+        (["kubectl", "rollout", "status", "deployment/x"], False),
+        (["kubectl", "rollout", "restart", "deployment/x"], True),
+        (["/a/b/istioctl", "install", "-y"], True),
+        (["/a/b/istioctl", "analyze"], False),
+        (["bash", "-c", "kubectl get pods | grep x"], False),
+        (["bash", "-c", "kubectl create namespace x --dry-run=client -o yaml |\n    kubectl apply -f -"], True),
+        (["bash", "-c", "kubectl create namespace x --dry-run=client -o yaml"], False),
+        (["bash", "-c", "kubectl get x -o name \\\n    | xargs -r kubectl delete"], True),
+        (["docker", "ps"], False),
+    ],
+)
+def test_which_commands_change_something(argv, changes):
+    assert requests.changes("run", requests.command(argv, None)) == changes
