@@ -22,6 +22,7 @@ from labkit.venue.tape import Call, Head, Mark, Played
 
 CELL_TIMEOUT = 180  # seconds, unless a cell's tag `timeout=N` asks for more; a cell that hangs must not hang the rest
 ASIDE = "aside"  # the tag of cells that no later one builds upon
+AT_START = "check-at-the-start"  # the id of a cell that runs where a lab begins, and stands in no notebook
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def _record(path: Path, asked: Path) -> None:
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
+    _check_at_the_start(notebook, path.stem[:2])
     _execute(notebook, path, asked)
     _tidy(notebook)
     cells = [json.loads(line) for line in asked.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
@@ -79,7 +81,29 @@ def _record(path: Path, asked: Path) -> None:
         cells=tuple(_marks(_code(notebook), cells)),
     )
     tape.write(tape.of(path.stem), heading, map(_played, cells))
+    _without_check_at_the_start(notebook)
     nbformat.write(notebook, path)
+
+
+def _check_at_the_start(notebook: Any, lab: str) -> None:
+    """A lab's check where nothing was done yet: so that whoever asks too early sees it fail."""
+    from nbformat.v4 import new_code_cell
+
+    begins = next((n for n, cell in enumerate(notebook.cells) if cell.source == f'goto("{lab}")'), 0)
+    if lab == "00":  # it begins without a cluster
+        begins = notebook.cells.index(_code(notebook)[0])
+    check = new_code_cell(f'check("{lab}")', id=AT_START, metadata={"tags": [ASIDE]})
+    notebook.cells.insert(begins + 1, check)
+
+
+def _without_check_at_the_start(notebook: Any) -> None:
+    """And the cells numbered as they are without it."""
+    notebook.cells = [cell for cell in notebook.cells if cell.id != AT_START]
+    for number, cell in enumerate(_code(notebook), start=1):
+        cell.execution_count = number
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = number
 
 
 def _execute(notebook: Any, path: Path, asked: Path) -> None:
@@ -140,7 +164,8 @@ def _played(cell: dict[str, Any]) -> Played:
 
 
 def _digest(cell: Any) -> str:
-    return hashlib.sha256(json.dumps(cell.outputs, sort_keys=True).encode()).hexdigest()[:16]
+    shown = [{**output, "execution_count": None} for output in cell.outputs]
+    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _difference(path: Path) -> str:
@@ -152,6 +177,7 @@ def _difference(path: Path) -> str:
         marks = tape.Tape(tape.of(path.stem)).head.cells
     except LabError as error:
         return f"{error.what} {error.why}"
+    marks = [mark for mark in marks if mark.cell != AT_START]
     for number, (cell, mark) in enumerate(zip(cells, marks, strict=False), start=1):
         if cell.source != mark.source:
             return f"cell {number} ({cell.id}) is another than the one recorded"

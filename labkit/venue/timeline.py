@@ -62,8 +62,11 @@ class Timeline:
         return number in self.done or all((number, each) in self.typed for each in self.steps[number] if each < call)
 
     def occurrence(self, numbers: Sequence[int], cell: str | None) -> int:
-        """Of several cells that read the same: the one meant, or its like where the mesh has moved on since."""
+        """Of several cells that read the same: the one meant, or its like where the mesh is further on, or not so far."""
         exact = self._exact(numbers, cell)
+        earlier = [n for n in numbers if n < exact and not self.needs(n)]
+        if self.needs(exact) and earlier:
+            return earlier[-1]
         later = [n for n in numbers if n > exact and not self.needs(n) and self._changed_between(exact, n)]
         if later and self.head.cells[self.latest].aside:
             return next((n for n in later if n > self.latest and self.head.cells[n].aside), exact)

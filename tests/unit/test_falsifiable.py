@@ -1,0 +1,61 @@
+"""Each check fails before its step and passes after it, on the recorded mesh as on a live one (tests/live)."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+
+from labkit import venue
+from labkit.course import labs, verbs
+from labkit.course.checks import Report
+from labkit.settings import NOTEBOOKS
+from labkit.venue import tape
+from labkit.venue.recorded import Recorded
+from labkit.venue.tape import Mark
+
+RECORDED = {path.name[:2]: path for path in tape.tapes()}
+
+
+@pytest.fixture(params=labs.LABS, ids=lambda lab: lab.number)
+def lab(request, monkeypatch, tmp_path):
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
+    monkeypatch.delenv("LABKIT_CACHE", raising=False)
+    monkeypatch.delenv("LABKIT_CLUSTER", raising=False)
+    return request.param
+
+
+def reports(number: str, of: str) -> list[tuple[Mark, Report]]:
+    """What each cell that asks for this check got, from the top of the notebook to its end."""
+    mesh, found = Recorded(), []
+    mesh.enter(number)
+    for n, mark in enumerate(tape.head(RECORDED[number]).cells):
+        mesh.begin_cell(mark.source, mark.cell)
+        if mark.source == f'check("{of}")':
+            with venue.use(mesh):
+                found.append((mark, verbs.check(of)))
+        elif mark.enters or n:
+            mesh._settle()
+        mesh.end_cell()
+    return found
+
+
+def test_a_labs_check_fails_at_its_start_and_passes_at_its_end(lab):
+    first, *_, last = [report for _, report in reports(lab.number, lab.number)]
+    assert [result.claim for result in first.results if result.passed] == []
+    assert last.passed
+
+
+def test_an_exercises_check_fails_before_its_solution_and_at_a_wrong_answer_and_passes_after_it(lab):
+    seen = reports(lab.number, f"{lab.number}.1")
+    first, *_, last = [report for _, report in seen]
+    wrong = [report for mark, report in seen if mark.aside]
+    assert not first.passed
+    assert wrong
+    assert not any(report.passed for report in wrong)
+    assert last.passed
+
+
+def test_every_notebook_is_recorded():
+    notebooks = [path.stem for path in sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))]
+    assert [tape.head(path).notebook for path in tape.tapes()] == notebooks
+    assert all(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in notebooks)
