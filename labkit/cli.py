@@ -156,14 +156,14 @@ def record(
 @app.command()
 def bench(
     parts: Annotated[
-        list[str] | None, typer.Argument(help="up, images, telemetry, propagation, course; without any, all.")
+        list[str] | None, typer.Argument(help="up, images, telemetry, propagation, course, recorded; without any, all.")
     ] = None,
 ) -> None:
     """Measure the course on this machine, each part on a cluster of its own; write bench.json.
 
     up: `labkit up` against the documented path, in turn, with the same images. images: building them from nothing.
     telemetry: how old a number is when it is shown, and what that costs. propagation: how soon a change is in every
-    proxy. course: all notebooks.
+    proxy. course: all notebooks. recorded: the same without a cluster, and how soon a fresh clone runs its first cell.
     """
     from labkit import benchmark
 

@@ -6,7 +6,7 @@ import json
 import platform
 
 from labkit import venue
-from labkit.benchmark import course, images, propagation, telemetry, up
+from labkit.benchmark import course, images, propagation, recorded, telemetry, up
 from labkit.benchmark.around import Figures
 from labkit.cluster import sources
 from labkit.errors import LabError
@@ -20,6 +20,7 @@ PARTS = {
     "telemetry": telemetry.measure,
     "propagation": propagation.measure,
     "course": course.measure,
+    "recorded": recorded.measure,
 }
 _MIB = 2**20
 

@@ -62,7 +62,7 @@ class Timeline:
         return number in self.done or all((number, each) in self.typed for each in self.steps[number] if each < call)
 
     def occurrence(self, numbers: Sequence[int], cell: str | None) -> int:
-        """Of several cells that read the same: the one meant, or its like where the mesh is further on, or not so far."""
+        """Of cells that read the same: the one meant, or its like where the mesh is further on, or not so far yet."""
         exact = self._exact(numbers, cell)
         earlier = [n for n in numbers if n < exact and not self.needs(n)]
         if self.needs(exact) and earlier:
