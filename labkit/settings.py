@@ -53,6 +53,7 @@ DOCKER_HUB = "https://registry-1.docker.io"
 REPOSITORY = Path(__file__).resolve().parent.parent
 MANIFESTS = REPOSITORY / "manifests"
 NOTEBOOKS = REPOSITORY / "notebooks"
+SITE = REPOSITORY / "build" / "site"
 
 
 def _home() -> Path:
