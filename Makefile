@@ -1,11 +1,13 @@
 # Works with GNU make 3.81, which macOS ships.
 VENV   := .venv
+SITE   := .venv-site
 READY  := $(VENV)/.ready
 BIN    := $(VENV)/bin
 LABKIT := $(BIN)/labkit
+PYTEST := $(BIN)/python -m pytest --verbose --durations=15 --nbval-sanitize-with tests/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test doctor engine images up down status record bench clean
+.PHONY: help lab test site doctor engine images up down status record bench clean
 
 help: ## show this list
 	@echo 'make lab     run the course here         make test    run every test this machine can'
@@ -16,8 +18,11 @@ lab: $(READY) ## the environment, then JupyterLab on the first notebook
 	@$(LABKIT) lab
 
 test: $(READY) ## every test this machine can run; says in one line what it could not, and why
-	@$(BIN)/python -m pytest --verbose --again --durations=15 \
-	  --nbval-lax --nbval-sanitize-with tests/sanitize.cfg notebooks tests
+	@$(PYTEST) -m 'not live' --nbval notebooks tests
+	@$(PYTEST) -m live --again --nbval-lax notebooks tests/live
+
+site: $(SITE)/.ready ## the whole course to read, as pages in build/site; nothing is run
+	@$(SITE)/bin/python -m labkit.cli site
 
 doctor: $(READY) ## what this machine can do, with a remedy for each line that is not good
 	@$(LABKIT) doctor
@@ -37,14 +42,14 @@ down: $(READY) ## delete the course's cluster
 status: $(READY) ## what stands, from the cluster to the page
 	@$(LABKIT) status
 
-record: $(READY) ## run the notebooks on the live mesh and store their outputs
+record: $(READY) ## run the notebooks on a live mesh made anew; store their outputs and recordings
 	@$(LABKIT) record
 
-bench: $(READY) ## measure the course: labkit up against the documented path, telemetry, propagation
+bench: $(READY) ## measure the course: labkit up, telemetry, propagation, all notebooks live and recorded
 	@$(LABKIT) bench
 
-clean: ## remove the environment and what the tests left; a cluster stays (make down)
-	rm -rf $(VENV) .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+clean: ## remove the environments, the site and what the tests left; a cluster stays (make down)
+	rm -rf $(VENV) $(SITE) build .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # The environment: the locked versions, then the course itself in place. Brought up to date when they change.
 $(READY): requirements.lock pyproject.toml | $(BIN)/python
@@ -52,11 +57,16 @@ $(READY): requirements.lock pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(BIN)/python:
+# The site's tools, which running the course does without.
+$(SITE)/.ready: requirements-site.lock | $(SITE)/bin/python
+	@$(SITE)/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements-site.lock
+	@touch $@
+
+$(BIN)/python $(SITE)/bin/python:
 	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3; do \
 	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	    echo "Making the environment in $(VENV) with $$($$python --version): a minute or two."; \
-	    exec $$python -m venv $(VENV); \
+	    echo "Making the environment in $(@:/bin/python=) with $$($$python --version): a minute or two."; \
+	    exec $$python -m venv $(@:/bin/python=); \
 	  fi; \
 	done; \
 	echo 'No Python 3.11 or newer with its venv module was found.'; \

@@ -172,6 +172,18 @@ def bench(
 
 
 @app.command()
+def site() -> None:
+    """Build the course as a static site from the notebooks' stored outputs.
+
+    It is to be read in a browser, straight from the folder, without a network. `make site` brings what it takes.
+    """
+    from labkit.settings import SITE
+    from labkit.site import build
+
+    print(f"Open it in a browser: {build(SITE, _progress()).as_uri()}")
+
+
+@app.command()
 def lab() -> None:
     """Open JupyterLab on the first notebook.
 

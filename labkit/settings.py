@@ -54,6 +54,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 MANIFESTS = REPOSITORY / "manifests"
 NOTEBOOKS = REPOSITORY / "notebooks"
 RECORDINGS = NOTEBOOKS / "recordings"
+SITE = REPOSITORY / "build" / "site"
 
 
 def _home() -> Path:

@@ -39,13 +39,17 @@ def browser() -> str | None:
 
 
 class Page:
-    """A page of the browser. `errors`: what its console said that is an error, and exceptions nobody caught."""
+    """A page of the browser.
+
+    errors: what its console said that is an error, and exceptions nobody caught. requests: each URL it asked for.
+    """
 
     def __init__(self, address: str) -> None:
         self.errors: list[str] = []
+        self.requests: list[str] = []
         self._socket = websocket.create_connection(address, timeout=LONGEST, suppress_origin=True)
         self._asked = 0
-        for domain in ("Runtime", "Log", "Page"):
+        for domain in ("Runtime", "Log", "Page", "Network"):
             self._ask(f"{domain}.enable")
         self._ask("Emulation.setFocusEmulationEnabled", enabled=True)  # JupyterLab asks which of its parts has it
 
@@ -66,17 +70,31 @@ class Page:
 
     def click(self, selector: str) -> None:
         """Press and release the mouse in the middle of an element."""
+        x, y = self._middle(selector)
+        for kind in ("mousePressed", "mouseReleased"):
+            self._ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def point_at(self, selector: str) -> None:
+        """Bring an element into view, and move the mouse to the middle of it."""
+        self.evaluate("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
+        x, y = self._middle(selector)
+        self._ask("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the page another window."""
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def picture(self, to: Path) -> None:
+        """What is to be seen, as PNG."""
+        to.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
+
+    def _middle(self, selector: str) -> tuple[float, float]:
         x, y = self.evaluate(
             "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
             "return [box.x + box.width / 2, box.y + box.height / 2];",
             selector,
         )
-        for kind in ("mousePressed", "mouseReleased"):
-            self._ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
-
-    def picture(self, to: Path) -> None:
-        """What is to be seen, as PNG."""
-        to.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot")["data"]))
+        return x, y
 
     def _ask(self, method: str, **parameters: object) -> dict[str, Any]:
         self._asked += 1
@@ -97,6 +115,8 @@ class Page:
             self.errors.append(json.dumps(said["exceptionDetails"]))
         elif event.get("method") == "Log.entryAdded" and said["entry"]["level"] == "error":
             self.errors.append(f"{said['entry']['text']} {said['entry'].get('url', '')}")
+        elif event.get("method") == "Network.requestWillBeSent":
+            self.requests.append(said["request"]["url"])
 
 
 class Notebook:

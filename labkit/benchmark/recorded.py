@@ -27,7 +27,7 @@ NotebookClient(notebook).execute()
 
 
 def measure(progress: Progress) -> Figures:
-    """Seconds to the first cell (downloads included) and of all notebooks; MiB that a kernel and all recordings take."""
+    """Seconds to the first cell (downloads included) and of all notebooks; MiB of a kernel and of all recordings."""
     return {
         "first_cell_seconds": round(_first_cell(progress), 1),
         "course_recorded_seconds": round(_course(progress), 1),

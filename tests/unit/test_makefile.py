@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE = shutil.which("make")
-TARGETS = {"help", "lab", "test", "doctor", "engine", "images", "up", "down", "status", "record", "bench", "clean"}
+TARGETS = {"help", "lab", "test", "site", "doctor", "engine", "images", "up", "down", "status", "record", "bench",
+           "clean"}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not MAKE, reason="there is no `make` here (fix: install it)")
 
@@ -35,7 +36,7 @@ def test_the_readme_names_no_target_that_is_not_there():
 @pytest.fixture
 def fresh(tmp_path) -> Path:
     """A clone before anything was made in it."""
-    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for name in ("Makefile", "requirements.lock", "requirements-site.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
@@ -52,9 +53,15 @@ def test_a_machine_without_a_fitting_python_is_told_what_to_do(fresh):
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS - {"help", "clean"}))
-def test_each_command_makes_the_environment_first(fresh, target):
+def test_each_command_makes_its_environment_first(fresh, target):
+    environment = ".venv-site" if target == "site" else ".venv"
     planned = make("--dry-run", target, folder=fresh).stdout
-    assert planned.index("--require-hashes") < planned.rindex(".venv/bin/")
+    assert planned.index("--require-hashes") < planned.rindex(f"{environment}/bin/")
+
+
+def test_reading_the_course_needs_no_environment_to_run_it(fresh):
+    assert ".venv/" not in make("--dry-run", "site", folder=fresh).stdout
+    assert ".venv-site" not in make("--dry-run", "lab", folder=fresh).stdout
 
 
 def test_an_environment_that_stands_is_not_made_again(fresh):

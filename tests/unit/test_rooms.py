@@ -8,6 +8,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -156,8 +157,11 @@ def test_a_private_thing_is_seen(words):
 
 
 # -- one set of versions ------------------------------------------------------------------------
-def locked() -> list[str]:
-    return re.findall(r"^([A-Za-z0-9].*==[^\\\n]*[^\\\s])", text(ROOT / "requirements.lock"), re.MULTILINE)
+LOCKS = ("requirements.lock", "requirements-site.lock")
+
+
+def locked(lock: str = LOCKS[0]) -> list[str]:
+    return re.findall(r"^([A-Za-z0-9].*==[^\\\n]*[^\\\s])", text(ROOT / lock), re.MULTILINE)
 
 
 def test_conda_installs_the_locked_versions():
@@ -165,10 +169,17 @@ def test_conda_installs_the_locked_versions():
     assert environment["dependencies"][-1]["pip"] == [*locked(), "-e ."], "run `make environment.yml`"
 
 
-def test_every_dependency_is_locked():
-    import tomllib
+def names(lines: list[str]) -> set[str]:
+    return {re.split(r"[=<>~; \[]", line)[0] for line in lines}
 
+
+def test_every_dependency_is_locked():
     project = tomllib.loads(text(ROOT / "pyproject.toml"))
-    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
-    names = {re.split(r"[=<>~; \[]", line)[0] for line in locked()}
-    assert {re.split(r"[=<>~; \[]", line)[0] for line in wanted} <= names
+    groups = project["dependency-groups"]
+    assert names([*project["project"]["dependencies"], *groups["dev"]]) <= names(locked())
+    assert names(groups["site"]) <= names(locked(LOCKS[1]))
+
+
+def test_the_site_draws_figures_with_the_plotly_that_made_them():
+    plotly = [[line for line in locked(lock) if line.startswith("plotly==")] for lock in LOCKS]
+    assert plotly[0] == plotly[1] != []

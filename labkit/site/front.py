@@ -1,0 +1,50 @@
+"""The site's front page: what the README says of the course, for one who reads it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+_READING = """
+Every page here is one of the course's notebooks as it ran on a real mesh. Nothing was tidied up afterwards: the
+commands, their answers and the errors are those of that run. Point at a figure, and it says what you point at.
+"""
+
+
+def front_page(readme: str, notebooks: Sequence[Path]) -> str:
+    """Markdown: the README's opening, its table of notebooks with links, how to run them; and the site's contents."""
+    opening, *rest = re.split(r"^## ", readme, flags=re.MULTILINE)
+    sections = {title: text for title, _, text in (part.partition("\n") for part in rest)}
+    return "\n".join(
+        [
+            opening.partition("| You want to")[0],
+            _READING,
+            "## What is in it",
+            _linked(sections["What is in it"], notebooks),
+            "## Run it",
+            sections["Run it"],
+            _contents(notebooks),
+        ]
+    )
+
+
+def _linked(table: str, notebooks: Sequence[Path]) -> str:
+    """The table with a link in each notebook's row."""
+    for path in notebooks:
+        number = path.name[:2]
+        row, linked = rf"^\| {number} \| ([^|]+) \|", rf"| {number} | [\1](notebooks/{path.name}) |"
+        table = re.sub(row, linked, table, flags=re.MULTILINE)
+    return table
+
+
+def _contents(notebooks: Sequence[Path]) -> str:
+    """https://www.sphinx-doc.org/en/master/usage/restructuredtext/directives.html#directive-toctree"""
+    entries = [f"{path.name[:2]} {_title(path)} <notebooks/{path.stem}>" for path in notebooks]
+    return "\n".join(["```{toctree}", ":hidden:", "", *entries, "```", ""])
+
+
+def _title(path: Path) -> str:
+    first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
+    return "".join(first["source"]).partition("\n")[0].removeprefix("# ")
