@@ -4,7 +4,7 @@ SITE   := .venv-site
 READY  := $(VENV)/.ready
 BIN    := $(VENV)/bin
 LABKIT := $(BIN)/labkit
-PYTEST := $(BIN)/python -m pytest --verbose --durations=15 --nbval-sanitize-with tests/sanitize.cfg
+PYTEST := $(BIN)/python -m pytest --durations=15 --nbval-sanitize-with tests/sanitize.cfg
 
 .DEFAULT_GOAL := help
 .PHONY: help lab test site doctor engine images up down status record bench clean
@@ -18,8 +18,9 @@ lab: $(READY) ## the environment, then JupyterLab on the first notebook
 	@$(LABKIT) lab
 
 test: $(READY) ## every test this machine can run; says in one line what it could not, and why
-	@$(PYTEST) -m 'not live' --nbval notebooks tests
-	@$(PYTEST) -m live --again --nbval-lax notebooks tests/live
+	@$(PYTEST) -m 'not live' --numprocesses 2 --dist loadfile --quiet tests
+	@$(PYTEST) --verbose --nbval notebooks
+	@$(PYTEST) --verbose -m live --again --nbval-lax notebooks tests
 
 site: $(SITE)/.ready ## the whole course to read, as pages in build/site; nothing is run
 	@$(SITE)/bin/python -m labkit.cli site

@@ -52,7 +52,8 @@ def issue(host: str, ca: str, now: datetime, lifetime: timedelta) -> Issued:
     serves = [
         (x509.BasicConstraints(ca=False, path_length=None), True),
         (_usage("digital_signature"), True),
-        (x509.SubjectAlternativeName([x509.DNSName(host)]), False),
+        # critical where nothing else names the server: https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.6
+        (x509.SubjectAlternativeName([x509.DNSName(host)]), len(host) > LONGEST_COMMON_NAME),
     ]
     dates = now - timedelta(minutes=1), now + lifetime
     return Issued(

@@ -122,11 +122,6 @@ def test_a_sanitize_rule_that_would_vanish_stops_the_run(tmp_path, rules):
     assert not reports.outcomes
 
 
-class LikeXdist:
-    def pytest_addoption(self, parser: pytest.Parser) -> None:
-        parser.addoption("--workers", dest="numprocesses")
-
-
 def test_notebooks_in_parallel_stop_the_run(tmp_path):
-    status, _ = nbval(tmp_path, cell("pass"), options=("--workers", "2"), plugins=[LikeXdist()])
+    status, _ = nbval(tmp_path, cell("pass"), options=("--numprocesses", "2"))
     assert status == pytest.ExitCode.USAGE_ERROR
