@@ -7,7 +7,7 @@ LABKIT := $(BIN)/labkit
 PYTEST := $(BIN)/python -m pytest --durations=15 --nbval-sanitize-with tests/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test site doctor engine images up down status record bench clean
+.PHONY: help lab test test-unit test-recorded test-live site doctor engine images up down status record bench clean
 
 help: ## show this list
 	@echo 'make lab     run the course here         make test    run every test this machine can'
@@ -17,10 +17,17 @@ help: ## show this list
 lab: $(READY) ## the environment, then JupyterLab on the first notebook
 	@$(LABKIT) lab
 
-test: $(READY) ## every test this machine can run; says in one line what it could not, and why
+test: test-unit test-recorded test-live ## every test this machine can run; says what it could not, and why
+
+test-unit: $(READY)
 	@$(PYTEST) -m 'not live' --numprocesses 2 --dist loadfile --quiet tests
+
+test-recorded: $(READY)
 	@$(PYTEST) --verbose --nbval notebooks
-	@$(PYTEST) --verbose -m live --again --nbval-lax notebooks tests
+
+# LIVE=--require-live: fail where no mesh can be brought up
+test-live: $(READY)
+	@$(PYTEST) --verbose -m live --again --nbval-lax $(LIVE) notebooks tests
 
 site: $(SITE)/.ready ## the whole course to read, as pages in build/site; nothing is run
 	@$(SITE)/bin/python -m labkit.cli site

@@ -17,7 +17,6 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile
-from pytest_recorded import is_recorded
 
 from labkit import venue
 from labkit.errors import LabError
@@ -44,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if (folder := config.option.artifacts) and not is_recorded(config):
+    if folder := config.option.artifacts:
         config.pluginmanager.register(Artifacts(folder), "artifacts")
 
 

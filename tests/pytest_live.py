@@ -126,14 +126,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     stash = session.config.stash
     if READY in stash and not session.config.option.keep_cluster:
         _labkit(session.config, "down")
-    if _is_missed(session.config) and session.exitstatus == 0:
+    if session.config.option.require_live and stash.get(SKIPPED, "never asked for") and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def _is_missed(config: pytest.Config) -> bool:
-    """Whether the live group was to run here and did not; a run that plays back has none."""
-    wanted = config.option.require_live and not is_recorded(config)
-    return bool(wanted and config.stash.get(SKIPPED, "never asked for"))
 
 
 def _labkit(config: pytest.Config, command: str) -> int:
@@ -154,7 +148,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("not run")
     for (group, reason), count in missed.items():
         terminalreporter.write_line(f"{group}: {count} not run: {reason}", yellow=True)
-    if _is_missed(config):
+    if config.option.require_live and config.stash.get(SKIPPED, "never asked for"):
         terminalreporter.write_line("--require-live: the live group did not run", red=True)
 
 
