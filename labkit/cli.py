@@ -187,14 +187,18 @@ def site() -> None:
 def lab() -> None:
     """Open JupyterLab on the first notebook.
 
+    The notebooks work on a live mesh where a container engine answers, else on a recorded one; LABKIT_VENUE says
+    otherwise.
     It listens on 127.0.0.1 alone, with a token. The notebooks are marked as trusted: else JupyterLab hides
     their stored figures until each cell is run.
     """
     from jupyterlab.labapp import LabApp
 
+    from labkit import choosing
     from labkit.settings import GATEWAY_HOST, NOTEBOOKS
 
     notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
+    print(choosing.chosen().describe())
     _trust(notebooks)
     LabApp.launch_instance(
         argv=[

@@ -16,11 +16,11 @@ STILL = {PLOTLY, "image/svg+xml", "text/plain"}
 
 
 @contextmanager
-def jupyterlab(notebooks: Path) -> Iterator[Callable[[str], Notebook]]:
+def jupyterlab(notebooks: Path, **environment: str) -> Iterator[Callable[[str], Notebook]]:
     """Yields what opens a notebook of this folder. Its kernel has this course, and draws live views."""
     beside = notebooks.parent
     with (
-        chromium.jupyterlab(notebooks, beside, LABKIT_HEADLESS="", PYTHONPATH=str(REPOSITORY)) as url,
+        chromium.jupyterlab(notebooks, beside, LABKIT_HEADLESS="", PYTHONPATH=str(REPOSITORY), **environment) as url,
         chromium.page(beside, width=1200, height=960) as page,
     ):
         yield lambda name: Notebook(page, url(name))
