@@ -204,8 +204,9 @@ def _object_diff(document: dict) -> list[str]:
     group = document["apiVersion"].rpartition("/")[0]
     resource, name = _plural(document["kind"]), document["metadata"]["name"]
     live = objects.find(resource, name, NAMESPACE, group=group)
-    before = yaml.safe_dump(live["spec"], sort_keys=False).splitlines() if live else []
-    after = yaml.safe_dump(document["spec"], sort_keys=False).splitlines()
+    # both in the order of the alphabet, which is the API server's: what only stands elsewhere is no difference
+    before = yaml.safe_dump(live["spec"]).splitlines() if live else []
+    after = yaml.safe_dump(document["spec"]).splitlines()
     titles = (f"{resource}/{name} (now)", f"{resource}/{name} (solved)")
     return list(difflib.unified_diff(before, after, *titles, lineterm=""))
 

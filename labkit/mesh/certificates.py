@@ -328,7 +328,7 @@ _HANDSHAKE_FAILURES = (
         r"executable file not found|No such file or directory",
         "the client's proxy image has no openssl: a distroless one",
     ),
-    (r"wrong version number", "it answers in plain text: no proxy takes its connections"),
+    (r"wrong version number", "it answers in plain text: it has no proxy, or one that takes nothing else"),
     (r"alert no application protocol", "it speaks TLS of its own, and not Istio's mutual TLS"),
     (r"Name or service not known|Temporary failure in name resolution", "no service has that name"),
     (r"Connection refused|errno=111", "nothing listens on that port"),

@@ -81,7 +81,8 @@ def _bookinfo_without_a_mesh() -> None:
 
 def _stranger_refused() -> None:
     _namespace(STRANGER)
-    traffic.deploy_client(STRANGER)
+    for namespace in (STRANGER, NAMESPACE):
+        traffic.deploy_client(namespace)
     proxy.propagate(MANIFESTS / "08-strict.yaml")
 
 

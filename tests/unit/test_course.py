@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from labkit import venue
 from labkit.course import labs, verbs
 from labkit.course.checks import Check, Report, Seen
+from labkit.course.labs.lab_03_install_profiles import profile_is_demo
 from labkit.errors import LabError
 from labkit.settings import MANIFESTS
 
@@ -109,3 +111,38 @@ def test_a_wait_that_fails_tells_each_state_once_and_the_last_one_in_its_error()
 )
 def test_a_solution_looks_for_what_is_there_under_the_apis_own_word(kind, resource):
     assert verbs._plural(kind) == resource
+
+
+class Live:
+    """A cluster with one VirtualService, whose fields come in the API server's order."""
+
+    def read_text(self, path) -> str:
+        return path.read_text()
+
+    def kubernetes(self, *request, **options) -> str:
+        route = [{"route": [{"destination": {"host": "reviews", "subset": "v3"}}], "timeout": "1s"}]
+        return json.dumps({"spec": {"hosts": ["reviews"], "http": route}})
+
+
+def test_a_solution_shows_what_it_changes_and_not_what_merely_stands_elsewhere():
+    with venue.use(Live()):
+        diff = verbs.solution("07.1").splitlines()
+
+    assert [line for line in diff[3:] if line.startswith(("-", "+"))] == ["-  timeout: 1s", "+  timeout: 0.5s"]
+
+
+class Mesh:
+    """A cluster whose only object is the ConfigMap with the mesh's settings."""
+
+    def __init__(self, settings: str) -> None:
+        self.settings = settings
+
+    def kubernetes(self, *request, **options) -> str:
+        return json.dumps({"data": {"mesh": self.settings}})
+
+
+def test_a_profile_without_demos_access_log_is_another_one():
+    with venue.use(Mesh("accessLogFile: /dev/stdout")):
+        assert profile_is_demo().passed
+    with venue.use(Mesh("enablePrometheusMerge: true")):
+        assert not profile_is_demo().passed

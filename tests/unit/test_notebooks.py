@@ -8,6 +8,7 @@ import pkgutil
 import re
 import statistics
 from collections.abc import Callable, Iterator
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import nbformat
@@ -59,6 +60,13 @@ def imported(cell: Notebook) -> Iterator[str]:
             yield from (alias.name.partition(".")[0] for alias in node.names)
         if isinstance(node, ast.ImportFrom):
             yield (node.module or "").partition(".")[0]
+
+
+def verdicts(cell: Notebook) -> list[tuple[int, int]]:
+    """How many claims passed, and of how many, where nbval compares it."""
+    if "nbval-check-output" not in tags(cell):
+        return []
+    return [(int(passed), int(all_)) for passed, all_ in re.findall(r"\b(\d+)/(\d+) passed", str(cell.outputs))]
 
 
 def lines(cell: Notebook) -> int:
@@ -146,11 +154,20 @@ def no_failure_unless_intended(notebook: Notebook) -> list[str]:
 
 
 def verdict_stored(notebook: Notebook) -> list[str]:
-    verdicts = [cell for cell in code(notebook) if "nbval-check-output" in tags(cell)]
-    passed = [text for cell in verdicts for text in re.findall(r"\b(\d+)/(\d+) passed", str(cell.outputs))]
-    if any(one == all_ != "0" for one, all_ in passed):
+    if any(passed == all_ > 0 for cell in code(notebook) for passed, all_ in verdicts(cell)):
         return []
     return ["a cell tagged `nbval-check-output` stores `n/n passed`"]
+
+
+def near_miss(notebook: Notebook) -> list[str]:
+    """A wrong answer that looks right, then the check that refuses it, before the exercise is solved."""
+    before = takewhile(lambda cell: "solve(" not in cell.source, code(notebook))
+    refused = [
+        verdict
+        for wrong, verdict in pairwise(before)
+        if "aside" in tags(wrong) and "aside" in tags(verdict) and any(n < all_ for n, all_ in verdicts(verdict))
+    ]
+    return [] if refused else ["two cells tagged `aside` before `solve`: a wrong answer, and a check that refuses it"]
 
 
 def no_widget_state(notebook: Notebook) -> list[str]:
@@ -208,8 +225,8 @@ def small_file(notebook: Notebook) -> list[str]:
 RULES: list[Callable[[Notebook], list[str]]] = [
     one_title, sections_in_order, three_to_five_goals, time_measured, three_line_summary, one_import_cell,
     known_imports, short_cells, prose_before_code, no_story_in_comments, run_in_order, outputs_stored,
-    no_failure_unless_intended, verdict_stored, no_widget_state, nothing_private, cells_could_fail, starts_nothing,
-    names_exist, small_file,
+    no_failure_unless_intended, verdict_stored, near_miss, no_widget_state, nothing_private, cells_could_fail,
+    starts_nothing, names_exist, small_file,
 ]  # fmt: skip
 
 
@@ -246,11 +263,15 @@ GOOD = new_notebook(
         markdown("## Check\nDone?"),
         run("labkit.check('05')", 3, "3/3 passed", "nbval-check-output"),
         markdown("## Exercise\nTry."),
+        run("%kubectl scale replicaset --selector app=ratings --replicas=2", 4, "scaled", "aside"),
+        run("labkit.check('05.1')", 5, "0/1 passed", "aside", "nbval-check-output"),
+        markdown("One way."),
+        run("labkit.solve('05.1')", 6),
         markdown("## Summary\n- one\n- two\n- three"),
         markdown("## Next\nLab 06."),
     ]
 )
-IMPORT, SHOW, CHECK = 4, 6, 8
+IMPORT, SHOW, CHECK, WRONG, REFUSED, SUMMARY = 4, 6, 8, 10, 11, 14
 
 
 def without(section: str) -> Callable[[Notebook], None]:
@@ -281,6 +302,10 @@ def fields(number: int, **values) -> Callable[[Notebook], None]:
     return change
 
 
+def solved_first(notebook: Notebook) -> None:
+    notebook.cells.insert(WRONG, run("labkit.solve('05.1')", 4))
+
+
 def more_code(notebook: Notebook) -> None:
     notebook.cells[SHOW:SHOW] = [run("1", 1)] * 4
 
@@ -305,7 +330,7 @@ BREAKS = [
     (three_to_five_goals, source(1, "## Overview\n" + "1. goal\n" * 6)),
     (time_measured, source(3, "## Time\nNot long.")),
     (time_measured, source(3, "## Time\nReading 5 min. Running: who knows.")),
-    (three_line_summary, source(10, "## Summary\nAll in one.")),
+    (three_line_summary, source(SUMMARY, "## Summary\nAll in one.")),
     (one_import_cell, source(SHOW, "import json")),
     (one_import_cell, source(IMPORT, "1")),
     (known_imports, source(IMPORT, "import labkit, requests")),
@@ -321,6 +346,11 @@ BREAKS = [
     (no_failure_unless_intended, fields(SHOW, metadata={"tags": ["raises-exception"]})),
     (verdict_stored, fields(CHECK, metadata={})),
     (verdict_stored, fields(CHECK, outputs=[new_output("stream", text="2/3 passed")])),
+    (near_miss, fields(WRONG, metadata={})),
+    (near_miss, fields(REFUSED, metadata={"tags": ["nbval-check-output"]})),
+    (near_miss, fields(REFUSED, metadata={"tags": ["aside"]})),
+    (near_miss, fields(REFUSED, outputs=[new_output("stream", text="1/1 passed")])),
+    (near_miss, solved_first),
     (no_widget_state, widget_state),
     (no_widget_state, fields(SHOW, outputs=[new_output("display_data", data={WIDGET_VIEW: {}})])),
     (nothing_private, output("-----BEGIN RSA PRIVATE KEY-----")),

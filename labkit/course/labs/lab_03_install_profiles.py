@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import yaml
+
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
 from labkit.mesh import istio, objects
 from labkit.mesh.workloads import deployments
 from labkit.settings import ISTIO as VERSION
+
+OF_THE_EGRESS_GATEWAY = "operator.istio.io/component=EgressGateways"  # how istioctl labels what it installs
 
 
 def istio_is_available() -> Seen:
@@ -32,6 +36,22 @@ def egress_gateway_is_gone() -> Seen:
     found = deployments(istio.NAMESPACE)
     kept = istio.CONTROL_PLANE in found and istio.GATEWAYS[0] in found
     return Seen(kept and istio.GATEWAYS[1] not in found, f"deployments: {', '.join(sorted(found)) or 'none'}")
+
+
+def nothing_of_the_egress_gateway_is_left() -> Seen:
+    left = [
+        f"{item['kind']} {item['metadata']['name']}"
+        for kind in ("services", "serviceaccounts")
+        for item in objects.list_(kind, istio.NAMESPACE, selector=OF_THE_EGRESS_GATEWAY)
+    ]
+    return Seen(not left, ", ".join(left) or "neither is there")
+
+
+def profile_is_demo() -> Seen:
+    """By what the notebook found in the profiles' difference: demo alone has each proxy write an access log."""
+    found = objects.find("configmaps", "istio", istio.NAMESPACE)
+    log = yaml.safe_load(found["data"]["mesh"]).get("accessLogFile") if found else None
+    return Seen(log == "/dev/stdout", f"accessLogFile: {log or 'not set'}")
 
 
 LAB = Lab(
@@ -63,6 +83,16 @@ LAB = Lab(
                 "istiod and the ingress gateway are there, the egress gateway is not",
                 egress_gateway_is_gone,
                 "install with `--set components.egressGateways[0].enabled=false`",
+            ),
+            Check(
+                "no Service and no account of the egress gateway's is left",
+                nothing_of_the_egress_gateway_is_left,
+                "switch the component off with `%istioctl install`: it removes all that belongs to it",
+            ),
+            Check(
+                "the profile is still demo: each proxy logs each request",
+                profile_is_demo,
+                "keep `--set profile=demo` beside the other setting",
             ),
         ),
     ),

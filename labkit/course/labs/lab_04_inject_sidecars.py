@@ -27,8 +27,11 @@ def client_is_redirected() -> Seen:
 
 def httpbin_opted_out() -> Seen:
     containers = running_containers(injection.pod("httpbin"))
-    opted_out = PROXY not in containers and istio.injection_is_enabled(NAMESPACE)
-    return Seen(opted_out, f"containers of httpbin: {', '.join(containers)}")
+    asked_for = namespace_is_labelled()
+    return Seen(
+        PROXY not in containers and asked_for.passed,
+        f"containers of httpbin: {', '.join(containers)}; {asked_for.measured}",
+    )
 
 
 LAB = Lab(

@@ -8,6 +8,7 @@ from labkit import venue
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
+from labkit.errors import LabError
 from labkit.mesh import certificates, traffic
 from labkit.settings import NAMESPACE
 
@@ -42,6 +43,24 @@ def certificates_are_short_lived() -> Seen:
 def details_alone_takes_plain_text() -> Seen:
     details, ratings = _statuses(STRANGER, [DETAILS, RATINGS], wanted=[200, 0])
     return Seen((details, ratings) == (200, 0), f"{STRANGER} got {details} from details, {ratings} from ratings")
+
+
+def details_still_shows_its_certificate() -> Seen:
+    """Looked at until it is so, or for as long as a policy may take."""
+    ends = venue.now() + PROPAGATION
+    return venue.wait(
+        "the certificate of details",
+        observe=_on_the_wire,
+        done=lambda seen: seen.passed or venue.now() > ends,
+        timeout=PROPAGATION + 10,
+    )
+
+
+def _on_the_wire() -> Seen:
+    try:
+        return wire_leads_to_the_root()
+    except LabError as error:
+        return Seen(False, f"{error.what} {error.why}")
 
 
 def _statuses(namespace: str, urls: list[str], wanted: list[int]) -> list[int]:
@@ -93,6 +112,11 @@ LAB = Lab(
                 "a caller without a certificate reaches details, and not ratings",
                 details_alone_takes_plain_text,
                 "apply a PeerAuthentication that selects app=details, with mode PERMISSIVE",
+            ),
+            Check(
+                "to callers of the mesh details still shows its certificate",
+                details_still_shows_its_certificate,
+                "choose the mode that takes both, plain text and mutual TLS",
             ),
         ),
     ),

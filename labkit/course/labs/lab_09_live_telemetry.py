@@ -91,6 +91,7 @@ LAB = Lab(
             "`samples/curl/curl.yaml` is a client; from another namespace, details is `details.default:9080`.",
         ),
         (
+            "kubectl delete namespace legacy --ignore-not-found",
             "kubectl create namespace legacy",
             "kubectl apply --namespace legacy -f samples/curl/curl.yaml",
             "kubectl wait --namespace legacy --for=condition=available deployment/curl --timeout=120s",

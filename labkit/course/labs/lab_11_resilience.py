@@ -6,6 +6,7 @@ from labkit import venue
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
+from labkit.course.labs.lab_07_architecture import reviews_time_out
 from labkit.mesh import bookinfo, proxy, traffic
 
 CALLER = "deploy/fortio-deploy"
@@ -112,6 +113,11 @@ LAB = Lab(
                 "jason's page comes within two seconds, though his ratings are slow",
                 jason_waits_no_longer_than_the_deadline,
                 "add `timeout: 0.5s` to the routes of the VirtualService reviews",
+            ),
+            Check(
+                "productpage's Envoy waits half a second for reviews, whoever asks",
+                reviews_time_out,
+                "give each of the VirtualService's routes the timeout, the one for everybody else too",
             ),
         ),
     ),

@@ -57,12 +57,12 @@ def one_way_out() -> Seen:
     return Seen(served == ["partner"] and len(seen) > 1, ", ".join(f"{pod}: {status}" for pod, status in seen.items()))
 
 
-def curl_reads_details_only() -> Seen:
-    """Looked at until it is so, or for as long as a policy may take."""
+def curl_alone_reads_details() -> Seen:
+    """Looked at until it is so, or for as long as a policy may take. `ratings` is a caller that has no right at all."""
     ends = venue.now() + PROPAGATION
     return venue.wait(
         "The policy",
-        observe=lambda: _as_intended(access.ask(["curl"]), CURL_READS_DETAILS),
+        observe=lambda: _as_intended(access.ask(["curl", "ratings"]), CURL_READS_DETAILS),
         done=lambda seen: seen.passed or venue.now() > ends,
         timeout=PROPAGATION + 10,
     )
@@ -127,8 +127,8 @@ LAB = Lab(
         ("kubectl apply -f $LABKIT_MANIFESTS/14-curl-reads-details.yaml",),
         (
             Check(
-                "curl may GET details, and nothing else",
-                curl_reads_details_only,
+                "curl may GET details and nothing else, and another caller may not even that",
+                curl_alone_reads_details,
                 "apply an AuthorizationPolicy for app: details with curl's principal and the method GET",
             ),
             Check(
