@@ -6,6 +6,7 @@ from pathlib import Path
 
 from labkit import venue
 from labkit.cluster import engine
+from labkit.cluster.together import together
 from labkit.errors import LabError
 from labkit.settings import settings
 from labkit.venue.live import Live
@@ -13,6 +14,7 @@ from labkit.venue.recorded import Recorded
 from labkit.venue.recording import Recording
 
 VENUES = ("kind", "recorded")
+PATIENCE = 4.0  # seconds for an engine to answer; one that is stuck is none
 
 
 def begin(ipython) -> None:
@@ -29,7 +31,7 @@ def chosen() -> venue.Venue:
     if s.tape:
         return Recording(Path(s.tape))
     if not s.venue:
-        return Live() if engine.state().usable else Recorded()
+        return Live() if _engine_answers() else Recorded()
     if s.venue not in VENUES:
         raise LabError(
             f"LABKIT_VENUE names no venue: {s.venue!r}.",
@@ -37,3 +39,11 @@ def chosen() -> venue.Venue:
             "unset LABKIT_VENUE, and the course picks by itself",
         )
     return Live() if s.venue == "kind" else Recorded()
+
+
+def _engine_answers() -> bool:
+    try:
+        found = together({"engine": engine.state}, PATIENCE)
+    except LabError:
+        return False
+    return "engine" in found and found["engine"].usable

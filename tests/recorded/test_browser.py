@@ -38,7 +38,11 @@ def notebook(tmp_path: Path):
 
 
 def test_a_view_replays_at_the_pace_at_which_it_was_recorded(notebook):
-    first, panel, addon = number_of("%load_ext"), number_of("watch(show.red_panel"), number_of("kubectl apply -f samples/addons")
+    first, panel, addon = (
+        number_of("%load_ext"),
+        number_of("watch(show.red_panel"),
+        number_of("kubectl apply -f samples/addons"),
+    )
     notebook.run(first)
     assert "Recorded mesh" in text(notebook.outputs(first))
     notebook.run(number_of('goto("09")'))
