@@ -189,6 +189,21 @@ def test_the_courses_recordings_hold_nothing_private(path):
     assert private_things(everything(path)) == []
 
 
+# however deep the JSON lies in other JSON
+MACHINE = re.compile(r'(?:machineID|systemUUID|bootID|kernelVersion|osImage)\\*": ?\\*"(?!⟨machine⟩)')
+
+
+@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
+def test_the_courses_recordings_tell_nothing_of_the_machine(path):
+    assert MACHINE.search(everything(path)) is None
+
+
+def test_a_machine_that_is_told_of_is_seen():
+    assert MACHINE.search(json.dumps({"stdout": json.dumps({"bootID": "0123"})}))
+    told = {"stdout": scrub.scrubbed(json.dumps({"bootID": "0123"}))}
+    assert not MACHINE.search(json.dumps(told, ensure_ascii=False))
+
+
 def test_something_private_in_a_recording_is_seen(written):
     for planted in ("/" + "root/istio/bin", KEY):
         written.write_text(written.read_text() + planted)
