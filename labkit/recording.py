@@ -17,8 +17,8 @@ from labkit.cluster import kind
 from labkit.errors import LabError
 from labkit.progress import Progress, Report
 from labkit.settings import NOTEBOOKS
-from labkit.venue import places, requests, tape
-from labkit.venue.tape import Call, Head, Mark, Played
+from labkit.venue import places, tape
+from labkit.venue.tape import Call, Head, Mark, Played, requests
 
 CELL_TIMEOUT = 180  # seconds, unless a cell's tag `timeout=N` asks for more; a cell that hangs must not hang the rest
 ASIDE = "aside"  # the tag of cells that no later one builds upon

@@ -16,12 +16,12 @@ from typing import Any
 from labkit.errors import LabError
 from labkit.progress import Event, Report
 from labkit.settings import MANIFESTS, settings
-from labkit.venue import places, requests, tape, timeline
-from labkit.venue.playing import Playing
-from labkit.venue.scrub import each_text, expanded, scrubbed
+from labkit.venue import places, tape
 from labkit.venue.seam import Completed, Json, KubernetesError, Response, Unreachable, current_strand
-from labkit.venue.tape import Call, Head, Mark, Tape
-from labkit.venue.timeline import Timeline
+from labkit.venue.tape import Call, Head, Mark, Tape, requests, timeline
+from labkit.venue.tape.playing import Playing
+from labkit.venue.tape.scrub import each_text, expanded, scrubbed
+from labkit.venue.tape.timeline import Timeline
 
 _SINCE_1970 = 1e8  # seconds; no kernel runs for three years
 _LIVE = "start a container engine, run `labkit up`, then restart the kernel: the lab that you are in stays"

@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 from labkit.errors import LabError
 from labkit.progress import Event, Report
 from labkit.settings import MANIFESTS
-from labkit.venue import requests
 from labkit.venue.live import Live, Thread
-from labkit.venue.scrub import each_text, scrubbed
 from labkit.venue.seam import ANYWHERE, Completed, Json, KubernetesError, Response, current_strand
-from labkit.venue.tape import Call
+from labkit.venue.tape import Call, requests
+from labkit.venue.tape.scrub import each_text, scrubbed
 
 T = TypeVar("T")
 DIGITS = 6  # of a second: what is written down is what the notebook was told

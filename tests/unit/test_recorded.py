@@ -16,8 +16,9 @@ from labkit.errors import LabError
 from labkit.progress import Event, Progress
 from labkit.settings import settings
 from labkit.show.figure import nothing
-from labkit.venue import requests, tape
+from labkit.venue import tape
 from labkit.venue.recorded import NotRecorded, NotYet, Recorded
+from labkit.venue.tape import requests
 from labkit.watching import watch
 
 

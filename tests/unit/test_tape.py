@@ -16,8 +16,8 @@ from private import private_things
 
 from labkit.errors import LabError
 from labkit.settings import ISTIO
-from labkit.venue import scrub, tape
-from labkit.venue.tape import Call, Head, Mark, Played, Tape
+from labkit.venue import tape
+from labkit.venue.tape import Call, Head, Mark, Played, Tape, scrub
 
 KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n-----END RSA " + "PRIVATE KEY-----"
 TOKEN = ".".join(["eyJhbGciOiJSUzI1NiJ9", "eyJpc3MiOiJ0ZXN0ZXIifQ", "c2lnbmF0dXJlc2ln"])

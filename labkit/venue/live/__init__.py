@@ -156,7 +156,7 @@ class Live:
         return text
 
     def port_forward(self, namespace: str, pod: str, port: int) -> AbstractContextManager[Callable[[str], str]]:
-        from labkit.venue.forwarding import port_forward
+        from labkit.venue.live.forwarding import port_forward
 
         return port_forward(self._client(), namespace, pod, port)
 
@@ -178,7 +178,7 @@ class Live:
         return Response(answer.status_code, dict(answer.headers), answer.text, self.now() - started)
 
     def download(self, url: str, to: Path, on_bytes: Callable[[int, int | None], None]) -> None:
-        from labkit.venue.downloading import download
+        from labkit.venue.live.downloading import download
 
         download(url, to, on_bytes, self.sleep)
 

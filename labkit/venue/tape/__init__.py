@@ -18,8 +18,8 @@ from typing import Any
 
 from labkit.errors import LabError
 from labkit.settings import ISTIO, KUBERNETES, RECORDINGS
-from labkit.venue.requests import changes, said
-from labkit.venue.scrub import secrets
+from labkit.venue.tape.requests import changes, said
+from labkit.venue.tape.scrub import secrets
 
 FORMAT = 1
 LONG = 600  # characters; a longer answer goes where it is compressed

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labkit.settings import MANIFESTS
-from labkit.venue.scrub import compared, each_text
+from labkit.venue.tape.scrub import compared, each_text
 
 LONG = 600  # characters; of a longer input a digest is kept
 _OURS = re.compile(r"(?:\$\{?LABKIT_MANIFESTS\}?\"?|⟨course⟩/manifests)/([\w.-]+)")
