@@ -148,10 +148,10 @@ class Recorded:
         return settings().home
 
     def download(self, url: str, to: Path, on_bytes: Callable[[int, int | None], None]) -> None:
-        raise self._not_recorded(f"download {url}")
+        raise self._not_recorded("download", url)
 
     def port_is_free(self, host: str, port: int) -> bool:
-        raise self._not_recorded(f"{host}:{port}")
+        raise self._not_recorded("port", f"{host}:{port}")
 
     def interrupted(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -223,7 +223,7 @@ class Recorded:
         self._open_some_lab()
         steps = self._tape.steps(key)
         if not steps:
-            raise self._not_recorded(said)
+            raise self._not_recorded(kind, said)
         reached = [step for step in steps if self._timeline.reached(step)]
         if not reached:
             raise _not_yet(self._timeline.needs(steps[0][0]) or self._timeline.head.cells[steps[0][0]])
@@ -280,12 +280,12 @@ class Recorded:
     def _play(self, number: int) -> None:
         self._cell.playing = Playing(self._tape.played(number))
 
-    def _not_recorded(self, said: str) -> NotRecorded:
-        known = self._tape.said() if self._tape else []
+    def _not_recorded(self, kind: str, said: str) -> NotRecorded:
+        known = self._tape.said(kind) if self._tape else []
         near = difflib.get_close_matches(said, known, n=1, cutoff=0.0)
         return NotRecorded(
             f"This was never recorded: {said}",
-            f"the mesh is a recorded one; the nearest that it can answer: {near[0] if near else 'nothing yet'}",
+            f"the mesh is a recorded one; the nearest that it can answer: {near[0] if near else 'nothing of its kind'}",
             f"run that; or, for a live mesh that answers everything, {_LIVE}",
         )
 

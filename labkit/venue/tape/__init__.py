@@ -126,9 +126,10 @@ class Tape:
         """Whether a call changes something."""
         return step[1] in self.changing[step[0]]
 
-    def said(self) -> list[str]:
-        """All that was asked, in a reader's words."""
-        return list(dict.fromkeys(said(kind, request) for asked in self._asked for kind, request in asked))
+    def said(self, kind: str) -> list[str]:
+        """All that was asked of a kind, in a reader's words."""
+        calls = (call for asked in self._asked for call in asked)
+        return list(dict.fromkeys(said(each, request) for each, request in calls if each == kind))
 
     @cached_property
     def _asked(self) -> list[list[tuple[str, dict[str, Any]]]]:
