@@ -8,12 +8,12 @@ from labkit import venue
 from labkit.cluster import engine
 from labkit.cluster.together import together
 from labkit.errors import LabError
-from labkit.settings import settings
+from labkit.settings import IN_CONTEXT, NAMESPACE, settings
 from labkit.venue.live import Live
 from labkit.venue.recorded import Recorded
 from labkit.venue.recording import Recording
 
-VENUES = ("kind", "recorded")
+VENUES = ("kind", "recorded", f"{IN_CONTEXT}NAME")
 PATIENCE = 4.0  # seconds for an engine to answer; one that is stuck is none
 
 
@@ -26,16 +26,21 @@ def begin(ipython) -> None:
 
 
 def chosen() -> venue.Venue:
-    """The venue that LABKIT_VENUE names, else the one that this machine allows. Raises LabError for an unknown name."""
+    """The venue that LABKIT_VENUE names, else the one that this machine allows. Raises LabError.
+
+    For an unknown name, and for a context or a namespace in it that the course cannot work in.
+    """
     s = settings()
     if s.tape:
         return Recording(Path(s.tape))
     if not s.venue:
         return Live() if _engine_answers() else Recorded()
-    if s.venue not in VENUES:
+    if s.context:
+        return _context()
+    if s.venue not in ("kind", "recorded"):
         raise LabError(
             f"LABKIT_VENUE names no venue: {s.venue!r}.",
-            f"the venues are {' and '.join(VENUES)}",
+            f"the venues are {', '.join(VENUES)}",
             "unset LABKIT_VENUE, and the course picks by itself",
         )
     return Live() if s.venue == "kind" else Recorded()
@@ -47,3 +52,16 @@ def _engine_answers() -> bool:
     except LabError:
         return False
     return "engine" in found and found["engine"].usable
+
+
+def _context() -> venue.Venue:
+    from labkit.cluster import context
+    from labkit.course.claim import claim
+    from labkit.mesh import istio
+    from labkit.venue.context import Context
+
+    with venue.use(Live()):
+        context.keep()
+    with venue.use(Context(NAMESPACE)):
+        claim()
+        return Context(NAMESPACE, istio.version())

@@ -104,6 +104,7 @@ def up(
     from labkit import venue
     from labkit.course import verbs
 
+    _in_a_cluster_of_our_own("up")
     verbs.up(until.value, _print_event)
     print(f"The gateway is at {venue.gateway()}")
 
@@ -113,6 +114,7 @@ def down() -> None:
     """Delete the course's cluster. Downloads and images stay, so that the next `labkit up` is quick."""
     from labkit.cluster import kind
 
+    _in_a_cluster_of_our_own("down")
     if not kind.down(_progress()):
         print("There was no cluster.")
 
@@ -123,8 +125,12 @@ def status() -> None:
 
     Exit status 0 only if all of it does.
     """
+    from labkit import choosing, venue
     from labkit.course import verbs
+    from labkit.settings import settings
 
+    if settings().context:
+        venue.install(choosing.chosen())
     standing = verbs.status()
     for part in standing:
         print(f"{'✓' if part.stands else '✗'} {part.name:<18} {part.detail}")
@@ -144,6 +150,7 @@ def record(
     from labkit import recording
 
     if not check:
+        _in_a_cluster_of_our_own("record")
         recording.record(notebooks or [], _print_event)
         return
     found = recording.stale(notebooks or [])
@@ -167,6 +174,7 @@ def bench(
     """
     from labkit import benchmark
 
+    _in_a_cluster_of_our_own("bench")
     for name, value in benchmark.run(parts or [], _print_event).items():
         print(f"{name:<32} {value}")
 
@@ -209,6 +217,17 @@ def lab() -> None:
             "--ServerApp.allow_root=True",
         ]
     )
+
+
+def _in_a_cluster_of_our_own(command: str) -> None:
+    from labkit.settings import settings
+
+    if context := settings().context:
+        raise LabError(
+            f"`labkit {command}` does nothing in context {context}.",
+            "it makes and deletes kind clusters of the course's own, and LABKIT_VENUE names somebody else's",
+            "`labkit lab` opens the notebooks there; for a cluster of the course's own, unset LABKIT_VENUE",
+        )
 
 
 def _trust(notebooks: list[Path]) -> None:

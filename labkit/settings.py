@@ -6,12 +6,25 @@ import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import platformdirs
+
+IN_CONTEXT = "context:"  # what a context's name has before it in LABKIT_VENUE
 
 
 def _environment(name: str, default: str = "") -> str:
     return os.environ.get(name) or default
+
+
+def _context() -> str:
+    venue = _environment("LABKIT_VENUE")
+    return venue.removeprefix(IN_CONTEXT) if venue.startswith(IN_CONTEXT) else ""
+
+
+def _namespace() -> str:
+    """In the course's own cluster, the one that notebooks say; in somebody else's, the one that the reader says."""
+    return _environment("LABKIT_NAMESPACE") if _context() else "default"
 
 
 # -- versions: pinned here; the weekly run overrides them to meet the newest ------------------
@@ -38,7 +51,7 @@ BUILD_GO = "1.25.0"  # the least Go version that Kubernetes and Istio build with
 
 # -- names and addresses of the course's own cluster ------------------------------------------
 CLUSTER = "istio-lab"
-NAMESPACE = "default"
+NAMESPACE = _namespace()  # the reader's, for as long as a kernel lives
 GATEWAY_HOST = "127.0.0.1"
 GATEWAY_PORT = 8080
 GATEWAY_NODE_PORT = 30080
@@ -78,6 +91,9 @@ class Settings:
     LABKIT_DOWNLOADS  a base URL that stands in for every download host (a company's mirror)
     LABKIT_REGISTRY   a registry host[:port] that stands in for every image registry
     LABKIT_VENUE      "kind", "recorded" or "context:NAME"; without it the course picks (see labkit.choosing)
+    LABKIT_NAMESPACE  in a context: the reader's own namespace there, which the course may empty (see NAMESPACE)
+    LABKIT_GATEWAY    in a context: the address of its ingress gateway, where its Service has none
+    KUBECONFIG        in a context: where that context is read from; nothing is ever written there
     LABKIT_TAPE       where a kernel of `labkit record` writes down what it asks: nobody else sets it
     LABKIT_HEADLESS   "1": live views draw their final frame only, and recorded ones do not pause
     """
@@ -89,6 +105,11 @@ class Settings:
     downloads: str = field(default_factory=lambda: _environment("LABKIT_DOWNLOADS"))
     registry: str = field(default_factory=lambda: _environment("LABKIT_REGISTRY"))
     venue: str = field(default_factory=lambda: _environment("LABKIT_VENUE"))
+    gateway: str = field(default_factory=lambda: _environment("LABKIT_GATEWAY").rstrip("/"))
+    context: str = field(default_factory=_context)
+    readers_kubeconfig: str = field(
+        default_factory=lambda: _environment("KUBECONFIG", str(Path.home() / ".kube" / "config"))
+    )
     tape: str = field(default_factory=lambda: _environment("LABKIT_TAPE"))
     headless: bool = field(default_factory=lambda: _environment("LABKIT_HEADLESS") == "1")
     system: str = field(default_factory=lambda: platform.system().lower())
@@ -107,7 +128,12 @@ class Settings:
     @property
     def kubeconfig(self) -> Path:
         """The only kubeconfig that any command of the course reads or writes."""
-        return self.home / "kubeconfig"
+        return (self.context_folder if self.context else self.home) / "kubeconfig"
+
+    @property
+    def context_folder(self) -> Path:
+        """What the course keeps about the context that it was told to work in."""
+        return self.home / "contexts" / quote(self.context, safe="").replace(".", "%2E")
 
     @property
     def cluster_record(self) -> Path:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labkit import venue
-from labkit.cluster import kind, release
-from labkit.cluster.bring_up import bring_up
+from labkit.cluster import bring_up, kind, release
 from labkit.mesh import bookinfo, istio, objects
 from labkit.mesh.telemetry import prometheus
 from labkit.progress import Progress
@@ -22,7 +21,7 @@ class Part:
     """Something that stands or does not. `make` and `remove` may be repeated and interrupted at will.
 
     `objects` are the part's own in the reader's namespace; anything else there is a leftover.
-    `detail` says more of a part that stands.
+    `detail` says more of a part that stands. `is_ours`: whether the course may remove it; else it stays as it is found.
     """
 
     name: str
@@ -31,6 +30,7 @@ class Part:
     remove: Callable[[Progress], None]
     objects: Callable[[], list[dict[str, Any]]] = list
     detail: Callable[[], str] = str
+    is_ours: Callable[[], bool] = lambda: True
 
 
 def _release_stands() -> bool:
@@ -50,6 +50,8 @@ def _remove_release(progress: Progress) -> None:
 
 
 def _istio_stands() -> bool:
+    if not venue.owns_cluster():
+        return istio.version() != ""  # which version, and with which gateways, is for others to say
     return istio.is_installed() and _gateway_port_is_set()
 
 
@@ -63,6 +65,12 @@ def wake_istiod(progress: Progress) -> None:
     if istio.is_scaled_to_zero():
         with progress.stage("istiod") as note:
             istio.scale_up(note)
+
+
+def _istio_detail() -> str:
+    if not venue.owns_cluster():
+        return f"{istio.version()}, found in place"
+    return f"{ISTIO_VERSION}, profile demo"
 
 
 def _make_istio(progress: Progress) -> None:
@@ -79,6 +87,8 @@ def _remove_istio(progress: Progress) -> None:
 
 
 def _make_injection(progress: Progress) -> None:
+    if not venue.owns_cluster() and istio.injection_is_enabled(NAMESPACE):
+        return  # to label a namespace takes more than to fill it
     istio.set_injection(NAMESPACE, enabled=True)
 
 
@@ -134,12 +144,18 @@ def _keep(progress: Progress) -> None:
     """The cluster is removed by `labkit down` and by nothing else."""
 
 
-CLUSTER = Part("cluster", kind.is_up, bring_up, _keep, detail=lambda: f"kind-{settings().cluster}")
+CLUSTER = Part("cluster", bring_up.is_up, bring_up.bring_up, _keep, detail=bring_up.name)
 RELEASE = Part(
     "Istio's release", _release_stands, _make_release, _remove_release, detail=lambda: str(settings().istio_folder)
 )
-ISTIO = Part("Istio", _istio_stands, _make_istio, _remove_istio, detail=lambda: f"{ISTIO_VERSION}, profile demo")
-INJECTION = Part("injection label", lambda: istio.injection_is_enabled(NAMESPACE), _make_injection, _remove_injection)
+ISTIO = Part("Istio", _istio_stands, _make_istio, _remove_istio, detail=_istio_detail, is_ours=venue.owns_cluster)
+INJECTION = Part(
+    "injection label",
+    lambda: istio.injection_is_enabled(NAMESPACE),
+    _make_injection,
+    _remove_injection,
+    is_ours=venue.owns_cluster,
+)
 BOOKINFO = Part(
     "Bookinfo", _bookinfo_stands, _make_bookinfo, _remove_bookinfo, lambda: objects.read(bookinfo.manifest())
 )
@@ -151,14 +167,21 @@ GATEWAY = Part(
     lambda: objects.read(bookinfo.gateway_manifest()),
     lambda: venue.gateway() + bookinfo.PAGE,
 )
-PROMETHEUS = Part("Prometheus", prometheus.is_installed, _make_prometheus, _remove_prometheus)
+PROMETHEUS = Part(
+    "Prometheus", prometheus.is_installed, _make_prometheus, _remove_prometheus, is_ours=venue.owns_cluster
+)
 UP = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY)  # what `labkit up` makes
 PARTS = (*UP, PROMETHEUS)
 
 
 def make_all(progress: Progress) -> None:
     """Bookinfo and all that it needs, each part as soon as may be: Istio once the API server answers, while kind is
-    still at work; Bookinfo once istiod can inject it, while the gateways still start."""
+    still at work; Bookinfo once istiod can inject it, while the gateways still start. In somebody
+    else's cluster one after the other, as most of them are only looked for."""
+    if not venue.owns_cluster():
+        for part in UP:
+            part.make(progress)
+        return
     kind.remove_half_made(progress)
     with venue.threads() as pool:
         creating = pool.submit(CLUSTER.make, progress)

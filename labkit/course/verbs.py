@@ -30,14 +30,16 @@ STAGES = ("cluster", "istio", "bookinfo")
 
 @dataclass(frozen=True)
 class Place:
-    """A lab's start, reached."""
+    """A lab's start, reached. `found`: what stands beyond it, and is not the course's to remove."""
 
     number: str
     title: str
     standing: tuple[str, ...]
+    found: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"Lab {self.number}, {self.title}. Standing: {', '.join(self.standing)}."
+        stays = f" Found in place, and stays: {', '.join(self.found)}." if self.found else ""
+        return f"Lab {self.number}, {self.title}. Standing: {', '.join(self.standing)}.{stays}"
 
 
 _hints_given: Counter[str] = Counter()
@@ -73,7 +75,8 @@ def goto(number: str, report: Listener) -> Place:
     for part in lab.start[1:]:
         part.make(progress)
     _hints_given.clear()
-    return Place(lab.number, lab.title, tuple(part.name for part in lab.start))
+    found = (part.name for part in _beyond(lab) if not part.is_ours() and part.stands())
+    return Place(lab.number, lab.title, tuple(part.name for part in lab.start), tuple(found))
 
 
 def what_changed() -> pd.DataFrame:
@@ -166,7 +169,11 @@ def _clear(lab: Lab, progress: Progress) -> None:
 
 
 def _too_much(lab: Lab) -> list[parts.Part]:
-    return [part for part in parts.PARTS if part not in lab.start and part.stands()]
+    return [part for part in _beyond(lab) if part.is_ours() and part.stands()]
+
+
+def _beyond(lab: Lab) -> list[parts.Part]:
+    return [part for part in parts.PARTS if part not in lab.start]
 
 
 def _known(of: tuple[parts.Part, ...]) -> list[dict]:

@@ -14,6 +14,7 @@ from labkit import venue
 from labkit.mesh import objects
 from labkit.mesh.diff import diff_each
 from labkit.settings import GATEWAY_NODE_PORT, ISTIO, settings
+from labkit.settings import NAMESPACE as READER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,7 @@ PROFILE = "demo"
 CONTROL_PLANE = "istiod"
 GATEWAYS = ("istio-ingressgateway", "istio-egressgateway")
 INJECTION_LABEL = "istio-injection"
+REVISION_LABEL = "istio.io/rev"
 
 
 def profiles() -> list[str]:
@@ -134,6 +136,18 @@ def is_installed() -> bool:
     return len(images) == 1 + len(GATEWAYS) and all(image.endswith(f":{ISTIO}") for image in images)
 
 
+def version() -> str:
+    """The version of the control plane that is available, as its image's tag has it; "" where there is none.
+
+    One of any revision counts. Raises venue.KubernetesError where the reader may not look into its namespace.
+    """
+    found = objects.list_("deployments", NAMESPACE, group="apps", selector=f"app={CONTROL_PLANE}")
+    images = [
+        d["spec"]["template"]["spec"]["containers"][0]["image"] for d in found if d["status"].get("availableReplicas")
+    ]
+    return images[0].partition("@")[0].rpartition(":")[2] if images else ""
+
+
 def is_scaled_to_zero() -> bool:
     """Whether the control plane is installed, and somebody told it to run without a single pod."""
     found = objects.find("deployments", CONTROL_PLANE, NAMESPACE, group="apps")
@@ -177,17 +191,23 @@ def set_injection(namespace: str, enabled: bool) -> None:
 
 
 def injection_is_enabled(namespace: str) -> bool:
-    """Whether the namespace asks for sidecars."""
+    """Whether the namespace asks for sidecars, from whichever control plane or from one revision of it."""
     found = objects.find("namespaces", namespace) or {"metadata": {}}
-    return found["metadata"].get("labels", {}).get(INJECTION_LABEL) == "enabled"
+    labels = found["metadata"].get("labels", {})
+    return labels.get(INJECTION_LABEL, "enabled" if REVISION_LABEL in labels else "") == "enabled"
 
 
-def analyze(namespace: str = "default") -> pd.DataFrame:
-    """`istioctl analyze` as a frame: code, level, origin, message; empty where nothing is at fault."""
+def analyze(namespace: str = READER) -> pd.DataFrame:
+    """`istioctl analyze` as a frame: code, level, origin, message; empty where nothing is at fault.
+
+    Raises venue.CommandFailed where it could not look, as without the permission to read what it compares with.
+    """
     import pandas as pd
 
     argv = [settings().release_folder / "bin" / "istioctl", "analyze", "--namespace", namespace, "--output", "json"]
     completed = venue.run(argv, check=False)
+    if completed.returncode and "[" not in completed.stdout:
+        raise venue.CommandFailed(completed)
     findings = json.loads(completed.stdout[completed.stdout.find("[") :] or "[]")
     columns = ["code", "level", "origin", "message"]
     return pd.DataFrame(

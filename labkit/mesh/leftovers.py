@@ -78,10 +78,14 @@ class Leftover:
 def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
     """Namespaces that labs made, and objects that are not among the `known` manifests' objects.
 
-    Looked for in `namespace`, and in Istio's own, where what is meant for the whole mesh or for a gateway stands.
+    Looked for in `namespace`, and in Istio's own, where what is meant for the whole mesh or for a gateway stands; in
+    somebody else's cluster in `namespace` alone.
     """
     expected = {(document["kind"], document["metadata"]["name"]) for document in known} | _NOT_LEFT
-    found = [*_unexpected(namespace, _KINDS, expected), *_unexpected(ISTIO, _BESIDE_ISTIO, set())]
+    found = list(_unexpected(namespace, _KINDS, expected))
+    if not venue.owns_cluster():
+        return sorted(found)
+    found += _unexpected(ISTIO, _BESIDE_ISTIO, set())
     found += [*_unexpected(ISTIO, _LABELLED, set(), "=".join(objects.OURS)), *_unexpected("", _CLUSTER_WIDE, set())]
     return _namespaces() + sorted(found)
 

@@ -20,6 +20,7 @@ from labkit.venue.seam import (
     Completed,
     Json,
     KubernetesError,
+    NotYours,
     Response,
     Unreachable,
     Venue,
@@ -27,10 +28,10 @@ from labkit.venue.seam import (
 )
 
 __all__ = [
-    "Background", "CommandFailed", "Completed", "Json", "KubernetesError", "Response", "Unreachable", "Venue",
-    "background", "begin_cell", "describe", "download", "end_cell", "enter", "entered", "exists", "gateway", "http",
-    "install", "kubernetes", "now", "port_forward", "port_is_free", "read_text", "reader_folder", "run", "sleep",
-    "strand", "threads", "unix_time", "use", "wait", "watched", "which", "work",
+    "Background", "CommandFailed", "Completed", "Json", "KubernetesError", "NotYours", "Response", "Unreachable",
+    "Venue", "background", "begin_cell", "describe", "download", "end_cell", "enter", "entered", "exists", "gateway",
+    "http", "install", "kubernetes", "now", "owns_cluster", "port_forward", "port_is_free", "read_text",
+    "reader_folder", "run", "sleep", "strand", "threads", "unix_time", "use", "wait", "watched", "which", "work",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -194,6 +195,11 @@ def download(url: str, to: Path, on_bytes: Callable[[int, int | None], None] = l
 def gateway() -> str:
     """The address of the mesh's front door, without a path: `http://127.0.0.1:8080`. Raises LabError."""
     return _current.gateway()
+
+
+def owns_cluster() -> bool:
+    """Whether the whole cluster is the course's, Istio with it; else one namespace is, and the rest is found."""
+    return _current.owns_cluster()
 
 
 def port_is_free(host: str, port: int) -> bool:

@@ -150,6 +150,9 @@ class Recorded:
     def download(self, url: str, to: Path, on_bytes: Callable[[int, int | None], None]) -> None:
         raise self._not_recorded("download", url)
 
+    def owns_cluster(self) -> bool:
+        return True  # that of the recorded run
+
     def port_is_free(self, host: str, port: int) -> bool:
         raise self._not_recorded("port", f"{host}:{port}")
 

@@ -96,6 +96,10 @@ class Unreachable(LabError):
     """No answer came over HTTP: nothing listens there, or it was cut off."""
 
 
+class NotYours(LabError):
+    """What would be changed belongs to somebody else; nothing was sent."""
+
+
 def kubernetes_error(status: int, reason: str, text: str) -> KubernetesError:
     """From the Status object that the API server answers with, or from whatever stood in its place; 0: no answer."""
     import json
@@ -163,6 +167,8 @@ class Venue(Protocol):
     def download(self, url: str, to: Path, on_bytes: Callable[[int, int | None], None]) -> None: ...
 
     def gateway(self) -> str: ...
+
+    def owns_cluster(self) -> bool: ...
 
     def port_is_free(self, host: str, port: int) -> bool: ...
 

@@ -14,7 +14,7 @@ from labkit.settings import NAMESPACE
 
 PROPAGATION = 2.5  # seconds that a change may take to reach a proxy
 PRODUCTPAGE = "deploy/productpage-v1"
-REVIEWS = "reviews.default.svc.cluster.local"
+REVIEWS = f"reviews.{NAMESPACE}.svc.cluster.local"
 PAGES = 10
 
 

@@ -13,7 +13,7 @@ from labkit.mesh import certificates, traffic
 from labkit.settings import NAMESPACE
 
 STRANGER = "stranger"  # the namespace without a label, from 01
-DETAILS, RATINGS = "details.default:9080/details/0", "ratings.default:9080/ratings/0"
+DETAILS, RATINGS = f"details.{NAMESPACE}:9080/details/0", f"ratings.{NAMESPACE}:9080/ratings/0"
 PROPAGATION = 2.0  # seconds that a policy may take to reach the proxies
 SHORT = timedelta(minutes=1)
 BACKDATED = timedelta(minutes=2)  # istiod's allowance for clocks that differ

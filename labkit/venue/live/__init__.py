@@ -190,6 +190,9 @@ class Live:
             raise _no_cluster(record)
         return json.loads(record.read_text())["gateway"]
 
+    def owns_cluster(self) -> bool:
+        return True
+
     def port_is_free(self, host: str, port: int) -> bool:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

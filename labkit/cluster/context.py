@@ -1,0 +1,117 @@
+"""A cluster that exists already: found by the name of a context of the reader's, never made, changed or removed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+
+from labkit import venue
+from labkit.cluster import sources
+from labkit.cluster.source import ensure_release
+from labkit.errors import LabError
+from labkit.progress import Progress
+from labkit.settings import NAMESPACE, settings
+from labkit.venue.context import shell
+
+_VALID = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # https://www.rfc-editor.org/rfc/rfc1123
+_SHARED = re.compile(r"default|istio-system|kube-.*")
+
+
+def keep() -> None:
+    """Copy the context out of the reader's kubeconfig into the course's own, alone, and with the reader's namespace.
+
+    Theirs is only read. Raises LabError: no such context, no namespace named, or one that is no reader's own.
+    """
+    text = _read()
+    _refuse_namespace(_own_namespace(text))
+    kept = settings().kubeconfig
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    fresh = kept.with_name(f"{kept.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=0o600)
+    fresh.write_text(text)
+    venue.run(["kubectl", "config", "set-context", "--current", "--namespace", NAMESPACE, "--kubeconfig", fresh])
+    fresh.replace(kept)  # in one step: another kernel may read it meanwhile
+    shell.install()
+
+
+def find(progress: Progress) -> None:
+    """See that the cluster answers and has the reader's namespace, and that the course's tools are here.
+
+    Raises LabError where it does not.
+    """
+    with progress.stage("cluster") as note:
+        require()
+        note(f"context {settings().context}: found in place")
+    s = settings()
+    if not ((s.bin / "kubectl").exists() and (s.release_folder / ".archive").exists()):
+        source = sources.choose()
+        source.tool("kubectl", progress)
+        ensure_release(source, progress)
+
+
+def require() -> str:
+    """The unique id of the reader's namespace. Raises LabError: no answer, no valid credentials, no such namespace."""
+    context = settings().context
+    try:
+        return json.loads(venue.kubernetes("GET", f"/api/v1/namespaces/{NAMESPACE}"))["metadata"]["uid"]
+    except venue.KubernetesError as error:
+        if error.status == 404:
+            raise LabError(
+                f"There is no namespace {NAMESPACE} in the cluster of context {context}.",
+                error.why,
+                f"`kubectl --context {context} create namespace {NAMESPACE}`, or ask those who run the cluster for one",
+            ) from None
+        if error.status in (0, 401):
+            raise LabError(
+                f"The cluster of context {context} does not answer.",
+                error.why,
+                f"see that `kubectl --context {context} get namespace {NAMESPACE}` answers in a terminal (a VPN, an "
+                "expired login), then restart the kernel",
+            ) from None
+        raise
+
+
+def _read() -> str:
+    """The context as a kubeconfig of its own. What its user's credentials come from stays as it is, plugins too."""
+    s = settings()
+    answer = venue.run(
+        ["kubectl", "config", "view", "--raw", "--minify", "--flatten", "--context", s.context],
+        env={"KUBECONFIG": s.readers_kubeconfig},
+        check=False,
+    )
+    if answer.returncode:
+        raise LabError(
+            f"The context {s.context!r} could not be read from {s.readers_kubeconfig}.",
+            answer.stderr.strip(),
+            "`kubectl config get-contexts` lists those that there are; LABKIT_VENUE=context:NAME names one of them",
+        )
+    return answer.stdout
+
+
+def _own_namespace(kubeconfig: str) -> str:
+    import yaml
+
+    [context] = yaml.safe_load(kubeconfig)["contexts"]
+    return context["context"].get("namespace", "")
+
+
+def _refuse_namespace(own: str) -> None:
+    """`own`: the one that the context itself names, "" where it names none."""
+    if not (why := _why_not(NAMESPACE)):
+        return
+    name = "NAME" if _why_not(own) else own
+    raise LabError(
+        f"The course works in context {settings().context} only in a namespace of the reader's own.",
+        why,
+        f"set LABKIT_NAMESPACE={name}, a namespace of your own with nothing in it, and start the kernel anew",
+    )
+
+
+def _why_not(namespace: str) -> str:
+    if not namespace:
+        return "LABKIT_NAMESPACE names none; `goto` removes whatever is no part of a lab from the one that it names"
+    if not _VALID.fullmatch(namespace):
+        return f"{namespace!r} is no name of a namespace: lower-case letters, digits and `-`, at most 63 of them"
+    return f"{namespace} is shared by all who use the cluster" if _SHARED.fullmatch(namespace) else ""
