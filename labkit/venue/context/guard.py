@@ -215,7 +215,8 @@ def _not_in_it(verb: str, kind: str, name: str, namespace: str) -> str:
     if resource in _NAMESPACE:
         if verb not in _METADATA:
             return _NO_NAMESPACES
-        return "" if name == namespace else f"namespace {name or 'after namespace'} is somebody else's"
+        others = f"namespace {name} is somebody else's" if name else "it is for every namespace"
+        return "" if name == namespace else others
     return "" if resource in _RESOURCES else f"{kind} is not known to belong to a namespace"
 
 
