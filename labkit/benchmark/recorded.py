@@ -12,9 +12,11 @@ from labkit.benchmark.around import NOT_TIMED, Figures
 from labkit.progress import Progress
 from labkit.settings import NOTEBOOKS, RECORDINGS, REPOSITORY
 
-# What a kernel runs last: its own peak, in KiB on Linux and in bytes on macOS; see getrusage(2).
-_PEAK = """import resource, sys
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10))"""
+# What a kernel runs last: its own peak in MiB. On Linux getrusage(2) would also count what started the kernel.
+_PEAK = """import re, resource, pathlib
+status = pathlib.Path("/proc/self/status")
+linux = status.exists() and int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) // 2**10
+print(linux or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20)"""
 _NO_ENGINE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 _FIRST_CELL = """
 import nbformat
