@@ -287,8 +287,8 @@ class Recorded:
         known = self._tape.said(kind) if self._tape else []
         near = difflib.get_close_matches(said, known, n=1, cutoff=0.0)
         return NotRecorded(
-            f"This was never recorded: {said}",
-            f"the mesh is a recorded one; the nearest that it can answer: {near[0] if near else 'nothing of its kind'}",
+            f"This was never recorded: {expanded(said)}",
+            f"the mesh is a recorded one; the nearest that it can answer: {expanded(near[0]) if near else 'nothing of its kind'}",
             f"run that; or, for a live mesh that answers everything, {_LIVE}",
         )
 
