@@ -4,6 +4,7 @@ SITE   := .venv-site
 READY  := $(VENV)/.ready
 BIN    := $(VENV)/bin
 LABKIT := $(BIN)/labkit
+BOTH   := --numprocesses 2 --dist loadfile
 PYTEST := $(BIN)/python -m pytest --durations=15 --nbval-sanitize-with tests/sanitize.cfg
 
 .DEFAULT_GOAL := help
@@ -20,10 +21,10 @@ lab: $(READY) ## the environment, then JupyterLab on the first notebook
 test: test-unit test-recorded test-live ## every test this machine can run; says what it could not, and why
 
 test-unit: $(READY)
-	@$(PYTEST) -m 'not live' --numprocesses 2 --dist loadfile --quiet tests
+	@$(PYTEST) $(BOTH) -m 'not live' --quiet tests
 
 test-recorded: $(READY)
-	@$(PYTEST) --verbose --nbval notebooks
+	@$(PYTEST) $(BOTH) --verbose --nbval notebooks
 
 # LIVE=--require-live: fail where no mesh can be brought up
 test-live: $(READY)

@@ -34,8 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     option = config.option
     if not (option.nbval or option.nbval_lax):
         return
-    if getattr(option, "numprocesses", None) or getattr(option, "dist", "no") != "no":
-        raise pytest.UsageError("Notebooks run in order on one cluster: leave out xdist's options (-n, --dist).")
+    if option.nbval_lax and (getattr(option, "numprocesses", None) or getattr(option, "dist", "no") != "no"):
+        raise pytest.UsageError("Live notebooks run in order on one cluster: leave out xdist's options (-n, --dist).")
     if option.nbval_sanitize_with:
         faults = sanitize_faults(Path(option.nbval_sanitize_with).read_text())
         if faults:
