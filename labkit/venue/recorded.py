@@ -285,10 +285,10 @@ class Recorded:
 
     def _not_recorded(self, kind: str, said: str) -> NotRecorded:
         known = self._tape.said(kind) if self._tape else []
-        near = difflib.get_close_matches(said, known, n=1, cutoff=0.0)
+        near = next(iter(difflib.get_close_matches(said, known, n=1, cutoff=0.0)), "nothing of its kind")
         return NotRecorded(
             f"This was never recorded: {expanded(said)}",
-            f"the mesh is a recorded one; the nearest that it can answer: {expanded(near[0]) if near else 'nothing of its kind'}",
+            f"the mesh is a recorded one; the nearest that it can answer: {expanded(near)}",
             f"run that; or, for a live mesh that answers everything, {_LIVE}",
         )
 

@@ -21,7 +21,7 @@ from labkit.venue.tape.scrub import each_text, scrubbed
 
 T = TypeVar("T")
 DIGITS = 6  # of a second: what is written down is what the notebook was told
-_SECRET_HEADERS = {"set-cookie", "cookie", "authorization", "date", "server"}
+_UNTOLD_HEADERS = {"cookie", "authorization", "date", "server"}
 
 
 class Recording(Live):
@@ -213,4 +213,4 @@ def _error(error: LabError) -> dict[str, Any]:
 
 
 def _telling(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS - {"set-cookie"}}
+    return {name: value for name, value in headers.items() if name.lower() not in _UNTOLD_HEADERS}
