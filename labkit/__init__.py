@@ -23,7 +23,7 @@ _MODULES = {"mesh": "labkit.mesh", "release": "labkit.cluster.release", "show": 
 
 def load_ipython_extension(ipython) -> None:
     """`%load_ext labkit`: the mesh that this kernel works on, and the magics %kubectl, %istioctl and %%shell."""
-    from labkit import choosing, magics
+    from labkit.notebook import choosing, magics
 
     magics.load_ipython_extension(ipython)
     choosing.begin(ipython)

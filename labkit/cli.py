@@ -101,12 +101,12 @@ def up(
     May be interrupted at any moment: run again, it finishes. The cluster is
     a kind cluster of the course's own; no other cluster, context or kubeconfig is touched.
     """
-    from labkit import venue
+    from labkit import backend
     from labkit.course import verbs
 
     _in_a_cluster_of_our_own("up")
     verbs.up(until.value, _print_event)
-    print(f"The gateway is at {venue.gateway()}")
+    print(f"The gateway is at {backend.gateway()}")
 
 
 @app.command()
@@ -125,12 +125,12 @@ def status() -> None:
 
     Exit status 0 only if all of it does.
     """
-    from labkit import choosing, venue
+    from labkit import backend, choosing
     from labkit.course import verbs
     from labkit.settings import settings
 
     if settings().context:
-        venue.install(choosing.chosen())
+        backend.install(choosing.chosen())
     standing = verbs.status()
     for part in standing:
         print(f"{'✓' if part.stands else '✗'} {part.name:<18} {part.detail}")
@@ -147,13 +147,13 @@ def record(
     All of them run on a cluster made anew; those that are named, on the one that is there. With --check, exit status 0
     only if each recording is of the notebook's cells and outputs as they are.
     """
-    from labkit import recording
+    from labkit.maintain import record as recording_run
 
     if not check:
         _in_a_cluster_of_our_own("record")
-        recording.record(notebooks or [], _print_event)
+        recording_run.record(notebooks or [], _print_event)
         return
-    found = recording.stale(notebooks or [])
+    found = recording_run.stale(notebooks or [])
     for each in found:
         print(f"✗ {each.notebook}: {each.why}")
     print("Record them anew: `labkit record NUMBER`" if found else "Each recording matches its notebook.")
@@ -172,7 +172,7 @@ def bench(
     telemetry: how old a number is when it is shown, and what that costs. propagation: how soon a change is in every
     proxy. course: all notebooks. recorded: the same without a cluster, and how soon a fresh clone runs its first cell.
     """
-    from labkit import benchmark
+    from labkit.maintain import benchmark
 
     _in_a_cluster_of_our_own("bench")
     for name, value in benchmark.run(parts or [], _print_event).items():
@@ -185,8 +185,8 @@ def site() -> None:
 
     It is to be read in a browser, straight from the folder, without a network. `make site` brings what it takes.
     """
+    from labkit.maintain.site import build
     from labkit.settings import SITE
-    from labkit.site import build
 
     print(f"Open it in a browser: {build(SITE, _progress()).as_uri()}")
 
@@ -202,7 +202,7 @@ def lab() -> None:
     """
     from jupyterlab.labapp import LabApp
 
-    from labkit import choosing
+    from labkit.notebook import choosing
     from labkit.settings import GATEWAY_HOST, NOTEBOOKS
 
     notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -249,10 +249,10 @@ def _print_event(event) -> None:
 
 
 def _progress():
-    from labkit import venue
+    from labkit import backend
     from labkit.progress import Progress
 
-    return Progress(_print_event, venue.now)
+    return Progress(_print_event, backend.now)
 
 
 def _print_findings(findings) -> None:

@@ -90,7 +90,7 @@ class Settings:
     LABKIT_SOURCE     "releases" or "packages"; without it the course picks (see cluster.sources)
     LABKIT_DOWNLOADS  a base URL that stands in for every download host (a company's mirror)
     LABKIT_REGISTRY   a registry host[:port] that stands in for every image registry
-    LABKIT_VENUE      "kind", "recorded" or "context:NAME"; without it the course picks (see labkit.choosing)
+    LABKIT_VENUE      "kind", "recorded" or "context:NAME"; without it the course picks (see labkit.notebook.choosing)
     LABKIT_NAMESPACE  in a context: the reader's own namespace there, which the course may empty (see NAMESPACE)
     LABKIT_GATEWAY    in a context: the address of its ingress gateway, where its Service has none
     KUBECONFIG        in a context: where that context is read from; nothing is ever written there

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from nbformat.v4 import new_code_cell
 
-from labkit import recording, venue
-from labkit.venue import tape
-from labkit.venue.recording import Recording
-from labkit.venue.tape import Head
+from labkit import backend
+from labkit.maintain import record
+from labkit.recordings import files
+from labkit.recordings.files import Head
+from labkit.recordings.recorder import Recording
 
 WHEN = "2026-11-24T12:00:00Z"
 
@@ -27,7 +28,7 @@ class Cells:
     def cell(self, source: str, act: Callable[[], object], *tags: str) -> object:
         self._venue.begin_cell(source, None)
         try:
-            with venue.use(self._venue):
+            with backend.use(self._venue):
                 return act()
         finally:
             self._venue.end_cell()
@@ -36,7 +37,7 @@ class Cells:
 
     def write(self, notebook: str = "42-a-lab") -> Path:
         asked = [json.loads(line) for line in self._asked.read_text().removesuffix("\n").split("\n")]
-        marks = tuple(recording._marks(self._cells, asked))
+        marks = tuple(record._marks(self._cells, asked))
         path = self._folder / f"{notebook}.jsonl"
-        tape.write(path, Head(notebook, WHEN, "Live mesh: a test's", marks), map(recording._played, asked))
+        files.write(path, Head(notebook, WHEN, "Live mesh: a test's", marks), map(record._played, asked))
         return path

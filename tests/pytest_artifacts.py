@@ -18,7 +18,7 @@ import nbformat
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.settings import settings
 
@@ -107,7 +107,7 @@ def executed(notebook: IPyNbFile) -> nbformat.NotebookNode:
 def image_bytes() -> int | None:
     """The size of all images on the cluster's nodes, as the kubelets report it."""
     try:
-        nodes = json.loads(venue.kubernetes("GET", "/api/v1/nodes"))["items"]
+        nodes = json.loads(backend.kubernetes("GET", "/api/v1/nodes"))["items"]
     except LabError:
         return None
     return sum(image["sizeBytes"] for node in nodes for image in node["status"].get("images", []))

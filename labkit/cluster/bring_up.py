@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster import context, kind, sources
 from labkit.cluster.source import ensure_release
 from labkit.progress import Progress, Report
@@ -17,7 +17,7 @@ def bring_up(progress: Progress) -> None:
     if settings().context:
         context.find(progress)
     else:
-        venue.work("bring the cluster up", _bring_up, progress.tell)
+        backend.work("bring the cluster up", _bring_up, progress.tell)
 
 
 def is_up() -> bool:
@@ -32,7 +32,7 @@ def name() -> str:
 
 
 def _bring_up(report: Report) -> None:
-    progress = Progress(report, venue.now)
+    progress = Progress(report, backend.now)
     if kind.is_up():
         return
     source = sources.choose()

@@ -6,13 +6,13 @@ import json
 import os
 import re
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.context import shell
 from labkit.cluster import sources
 from labkit.cluster.source import ensure_release
 from labkit.errors import LabError
 from labkit.progress import Progress
 from labkit.settings import NAMESPACE, settings
-from labkit.venue.context import shell
 
 _VALID = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # https://www.rfc-editor.org/rfc/rfc1123
 _SHARED = re.compile(r"default|istio-system|kube-.*")
@@ -31,7 +31,7 @@ def keep() -> None:
     fresh.unlink(missing_ok=True)
     fresh.touch(mode=0o600)
     fresh.write_text(text)
-    venue.run(["kubectl", "config", "set-context", "--current", "--namespace", NAMESPACE, "--kubeconfig", fresh])
+    backend.run(["kubectl", "config", "set-context", "--current", "--namespace", NAMESPACE, "--kubeconfig", fresh])
     fresh.replace(kept)  # in one step: another kernel may read it meanwhile
     shell.install()
 
@@ -55,8 +55,8 @@ def require() -> str:
     """The unique id of the reader's namespace. Raises LabError: no answer, no valid credentials, no such namespace."""
     context = settings().context
     try:
-        return json.loads(venue.kubernetes("GET", f"/api/v1/namespaces/{NAMESPACE}"))["metadata"]["uid"]
-    except venue.KubernetesError as error:
+        return json.loads(backend.kubernetes("GET", f"/api/v1/namespaces/{NAMESPACE}"))["metadata"]["uid"]
+    except backend.KubernetesError as error:
         if error.status == 404:
             raise LabError(
                 f"There is no namespace {NAMESPACE} in the cluster of context {context}.",
@@ -76,7 +76,7 @@ def require() -> str:
 def _read() -> str:
     """The context as a kubeconfig of its own. What its user's credentials come from stays as it is, plugins too."""
     s = settings()
-    answer = venue.run(
+    answer = backend.run(
         ["kubectl", "config", "view", "--raw", "--minify", "--flatten", "--context", s.context],
         env={"KUBECONFIG": s.readers_kubeconfig},
         check=False,

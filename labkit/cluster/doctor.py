@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster import engine, kind, sources
 from labkit.cluster.downloads import ARCHITECTURES, SYSTEMS
 from labkit.cluster.together import together
@@ -33,7 +33,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """What was found, in the order of the table. Never raises: what cannot be found out is a finding too."""
-    return [Finding(**found) for found in venue.work("doctor", lambda _: [vars(found) for found in _examine()])]
+    return [Finding(**found) for found in backend.work("doctor", lambda _: [vars(found) for found in _examine()])]
 
 
 def _examine() -> list[Finding]:
@@ -92,14 +92,14 @@ def _free(folder: str) -> int | None:
     """Bytes free where the engine keeps its data; None where that is inside a virtual machine."""
     if settings().system != "linux":
         return None
-    answer = venue.run(["df", "-Pk", folder], check=False, timeout=PATIENCE)
+    answer = backend.run(["df", "-Pk", folder], check=False, timeout=PATIENCE)
     return None if answer.returncode else int(answer.stdout.splitlines()[-1].split()[3]) * 1024
 
 
 def _port() -> list[Finding]:
     port = settings().port
     address = f"{GATEWAY_HOST}:{port}"
-    if venue.port_is_free(GATEWAY_HOST, port):
+    if backend.port_is_free(GATEWAY_HOST, port):
         return [Finding("gateway port", f"{address} is free", "good")]
     if _is_ours(port):
         return [Finding("gateway port", f"{address} leads to the course's cluster", "good")]
@@ -118,7 +118,7 @@ def _is_ours(port: int) -> bool:
 def _inotify() -> list[Finding]:
     """The limits of the kernel that a node shares with this machine; elsewhere the engine's own machine sets them."""
     files = [f"/proc/sys/fs/inotify/{name}" for name in INOTIFY]
-    if settings().system != "linux" or (answer := venue.run(["cat", *files], check=False)).returncode:
+    if settings().system != "linux" or (answer := backend.run(["cat", *files], check=False)).returncode:
         return []
     return [_inotify_limits(dict(zip(INOTIFY, map(int, answer.stdout.split()), strict=True)))]
 

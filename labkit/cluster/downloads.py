@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.settings import ISTIO
 
@@ -60,7 +60,7 @@ def fetch(url: str, checksum: str, to: Path, note: Callable[[str], None]) -> Pat
         return to
     fresh = to.with_name(to.name + ".unverified")
     try:
-        venue.download(url, fresh, _told(to.name, note))
+        backend.download(url, fresh, _told(to.name, note))
         sha256 = checksum if _SHA256.fullmatch(checksum) else _published(checksum, to)
         _verified(fresh, sha256)
         _seal(to).write_text(sha256.lower())
@@ -109,7 +109,7 @@ def _told(name: str, note: Callable[[str], None]) -> Callable[[int, int | None],
 def _published(url: str, file: Path) -> str:
     note = file.with_name(file.name + ".published")
     try:
-        venue.download(url, note)
+        backend.download(url, note)
         return checksum_for(file.name, note.read_text("utf-8", "replace"), url)
     finally:
         note.unlink(missing_ok=True)

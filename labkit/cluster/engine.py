@@ -8,7 +8,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.progress import Progress
 from labkit.settings import settings
@@ -43,9 +43,9 @@ class Engine:
 
 def state() -> Engine:
     """Look at the engine: there or not, allowed or not, running or not, and what it has."""
-    if not venue.which("docker"):
+    if not backend.which("docker"):
         return Engine(False, "there is no `docker` command on the PATH", _how_to_get_one())
-    answer = venue.run(["docker", "info", "--format", "{{json .}}"], check=False, timeout=30)
+    answer = backend.run(["docker", "info", "--format", "{{json .}}"], check=False, timeout=30)
     if answer.returncode:
         return _unusable(answer.stderr.strip() or answer.stdout.strip())
     return described(json.loads(answer.stdout))
@@ -104,12 +104,12 @@ def install(progress: Progress) -> Engine:
     with progress.stage("Docker engine") as note:
         _work_around_missing_capability()
         _raise_inotify_limits()
-        if not venue.which("dockerd"):
+        if not backend.which("dockerd"):
             for command in (["update"], ["install", "--yes", "docker.io", "iptables"]):
-                venue.run(["apt-get", *command], env={"DEBIAN_FRONTEND": "noninteractive"}, on_line=note)
+                backend.run(["apt-get", *command], env={"DEBIAN_FRONTEND": "noninteractive"}, on_line=note)
         if not state().usable:
             _start()
-        return venue.wait(
+        return backend.wait(
             "A Docker engine that answers",
             state,
             lambda engine: engine.usable,
@@ -124,7 +124,7 @@ def stop() -> bool:
     if not _pid().exists():
         return False
     by_pid = ["--stop", "--oknodo", "--retry", "30", "--pidfile", _pid(), "--exec", DAEMON]
-    venue.run(["start-stop-daemon", *by_pid])
+    backend.run(["start-stop-daemon", *by_pid])
     _pid().unlink()
     return True
 
@@ -156,20 +156,22 @@ def _work_around_missing_capability() -> None:
 
     A configuration of the engine that is there already is left as it is.
     """
-    status = venue.run(["cat", "/proc/self/status"]).stdout
-    configured = venue.run(["test", "-e", CONFIGURATION], check=False).returncode == 0
+    status = backend.run(["cat", "/proc/self/status"]).stdout
+    configured = backend.run(["test", "-e", CONFIGURATION], check=False).returncode == 0
     if configured or has_capability(status, CAP_SYS_RESOURCE):
         return
-    venue.run(["install", "-D", "--mode=755", SHIM, INSTALLED_SHIM])
+    backend.run(["install", "-D", "--mode=755", SHIM, INSTALLED_SHIM])
     runtime = {"runtimes": {"istio-lab": {"path": INSTALLED_SHIM}}, "default-runtime": "istio-lab"}
-    venue.run(["install", "-D", "--mode=644", "/dev/stdin", CONFIGURATION], stdin=json.dumps(runtime, indent=2) + "\n")
+    backend.run(
+        ["install", "-D", "--mode=644", "/dev/stdin", CONFIGURATION], stdin=json.dumps(runtime, indent=2) + "\n"
+    )
 
 
 def _raise_inotify_limits() -> None:
     """Two clusters with Istio use up a kernel's default; their proxies then fail with "too many open files"."""
     for name, wanted in INOTIFY.items():
-        if int(venue.run(["sysctl", "--values", name]).stdout) < wanted:
-            venue.run(["sysctl", "--quiet", "--write", f"{name}={wanted}"])
+        if int(backend.run(["sysctl", "--values", name]).stdout) < wanted:
+            backend.run(["sysctl", "--quiet", "--write", f"{name}={wanted}"])
 
 
 def has_capability(status: str, bit: int) -> bool:
@@ -182,7 +184,7 @@ def _start() -> None:
     """In a session of its own, so that it outlives this command; its log and its process ID are below home."""
     settings().home.mkdir(parents=True, exist_ok=True)
     background = ["--start", "--background", "--make-pidfile", "--pidfile", _pid(), "--output", _log()]
-    venue.run(["start-stop-daemon", *background, "--exec", DAEMON])
+    backend.run(["start-stop-daemon", *background, "--exec", DAEMON])
 
 
 def _pid() -> Path:

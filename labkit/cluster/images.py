@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.progress import Progress
 from labkit.settings import settings
@@ -66,7 +66,7 @@ def wanted(release: Path, istioctl: Path) -> list[str]:
 
     `release` is Istio's release, unpacked. Raises LabError where a sample is missing, CommandFailed.
     """
-    profile = venue.run([istioctl, "manifest", "generate", "--set", "profile=demo"]).stdout
+    profile = backend.run([istioctl, "manifest", "generate", "--set", "profile=demo"]).stdout
     texts = [profile, *(_sample(release / "samples" / path) for path in SAMPLES)]
     return sorted({image for text in texts for image in images_in(text)})
 
@@ -111,7 +111,7 @@ def preload(base: str, images: list[str], progress: Progress, *, unpacked: bool)
         load = shlex.join(
             ["docker", "exec", "-i", container, *CTR, "import", *([] if unpacked else ["--no-unpack"]), "-"]
         )
-        venue.run(["bash", "-o", "pipefail", "-c", f"{save} | {load}"])
+        backend.run(["bash", "-o", "pipefail", "-c", f"{save} | {load}"])
         if unpacked:
             _inside(container, DISCARD_LAYERS)
 
@@ -129,12 +129,12 @@ def node_image(*parts: str) -> str:
 
 def identities(images: list[str]) -> list[str]:
     """Their IDs in the container engine: digests of all they hold. Raises CommandFailed if one is not there."""
-    return venue.run(["docker", "image", "inspect", "--format", "{{.Id}}", *images]).stdout.split()
+    return backend.run(["docker", "image", "inspect", "--format", "{{.Id}}", *images]).stdout.split()
 
 
 def exists(image: str) -> bool:
     """Whether the container engine holds an image of that name."""
-    return not venue.run(["docker", "image", "inspect", "--format", "{{.Id}}", image], check=False).returncode
+    return not backend.run(["docker", "image", "inspect", "--format", "{{.Id}}", image], check=False).returncode
 
 
 def with_images(base: str, name: str, fill: Callable[[str], None], progress: Progress) -> str:
@@ -155,8 +155,8 @@ def with_images(base: str, name: str, fill: Callable[[str], None], progress: Pro
             fill(container)
             note("committing")
             _inside(container, AFTER)
-            venue.run(["docker", "commit", "--change", ENTRYPOINT, container, name])
-        except venue.CommandFailed as error:
+            backend.run(["docker", "commit", "--change", ENTRYPOINT, container, name])
+        except backend.CommandFailed as error:
             raise disk_full(error.why) or error from error
         finally:
             _remove(container)
@@ -171,12 +171,12 @@ def _start(base: str, container: str) -> None:
     options = ["--detach", "--name", container, "--network", "host"]
     # privileged as kind's nodes are: containerd mounts what it unpacks
     options += ["--privileged", "--volume", VOLUME, "--entrypoint", "sleep"]
-    venue.run(["docker", "run", *options, base, "infinity"])
+    backend.run(["docker", "run", *options, base, "infinity"])
     _inside(container, BEFORE)
-    venue.run(["docker", "exec", "--detach", container, "containerd", "--log-level", "error"])
-    venue.wait(
+    backend.run(["docker", "exec", "--detach", container, "containerd", "--log-level", "error"])
+    backend.wait(
         "containerd in the node image",
-        lambda: venue.run(["docker", "exec", container, "ctr", "version"], check=False),
+        lambda: backend.run(["docker", "exec", container, "ctr", "version"], check=False),
         lambda answer: answer.returncode == 0,
         timeout=60,
         state=lambda answer: answer.stderr.strip(),
@@ -196,8 +196,8 @@ def disk_full(output: str) -> LabError | None:
 
 
 def _inside(container: str, script: str) -> None:
-    venue.run(["docker", "exec", container, "bash", "-c", script])
+    backend.run(["docker", "exec", container, "bash", "-c", script])
 
 
 def _remove(container: str) -> None:
-    venue.run(["docker", "rm", "--force", "--volumes", container], check=False)
+    backend.run(["docker", "rm", "--force", "--volumes", container], check=False)

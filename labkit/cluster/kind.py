@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster import engine
 from labkit.cluster.source import Source
 from labkit.errors import LabError
@@ -36,7 +36,7 @@ class Node:
 def node() -> Node | None:
     """The node as the engine has it now, None if there is none. Raises LabError where no engine answers."""
     name = f"{settings().cluster}-control-plane"
-    answer = venue.run(["docker", "container", "inspect", name], check=False)
+    answer = backend.run(["docker", "container", "inspect", name], check=False)
     if answer.returncode:
         engine.require()
         return None
@@ -54,7 +54,7 @@ def node() -> Node | None:
 
 def is_up() -> bool:
     """Whether the course's cluster is whole, runs and answers. Raises LabError where no engine answers."""
-    return venue.work("look for the cluster", lambda _: _is_up())
+    return backend.work("look for the cluster", lambda _: _is_up())
 
 
 def up(source: Source, progress: Progress) -> None:
@@ -92,13 +92,13 @@ def answers() -> bool:
     if not settings().kubeconfig.exists():
         if node() is None:
             return False
-        found = venue.run([_kind(), "get", "kubeconfig", "--name", settings().cluster], check=False)
+        found = backend.run([_kind(), "get", "kubeconfig", "--name", settings().cluster], check=False)
         if found.returncode:
             return False
         _keep_kubeconfig(found.stdout)
     try:
-        venue.kubernetes("GET", "/api/v1/namespaces/default")  # refused until kubeadm has made its owner an admin
-    except venue.KubernetesError:
+        backend.kubernetes("GET", "/api/v1/namespaces/default")  # refused until kubeadm has made its owner an admin
+    except backend.KubernetesError:
         return False
     return True
 
@@ -119,7 +119,7 @@ def free_port() -> int:
     """The gateway's port: the wanted one, or the next that is free. Raises LabError."""
     wanted = settings().port
     for port in range(wanted, wanted + PORTS_TRIED):
-        if venue.port_is_free(GATEWAY_HOST, port):
+        if backend.port_is_free(GATEWAY_HOST, port):
             return port
     raise LabError(
         f"No port is free for the gateway between {wanted} and {wanted + PORTS_TRIED - 1}.",
@@ -177,7 +177,7 @@ def _wake(existing: Node, progress: Progress) -> None:
     if existing.running:
         return
     with progress.stage("start the node"):
-        venue.run(["docker", "start", existing.name])
+        backend.run(["docker", "start", existing.name])
 
 
 def _kind() -> Path:
@@ -194,7 +194,7 @@ def _create(image: str, progress: Progress) -> None:
             note(f"port {s.port} is taken: the gateway will be at {GATEWAY_HOST}:{port}")
         fresh = Path(scratch, "kubeconfig")
         options = ["--image", image, "--kubeconfig", fresh, "--config", "-"]
-        completed = venue.run(
+        completed = backend.run(
             [_kind(), "create", "cluster", *options],
             stdin=config,
             on_line=lambda line: note(_step(line)),
@@ -221,13 +221,13 @@ def _keep_kubeconfig(text: str) -> None:
 
 def _delete(existing: Node, progress: Progress, outcome: str) -> None:
     with progress.stage("delete the cluster") as note:
-        venue.run(["docker", "rm", "--force", "--volumes", existing.container])
+        backend.run(["docker", "rm", "--force", "--volumes", existing.container])
         note(outcome)
 
 
 def _wait_until_ready(progress: Progress) -> None:
     with progress.stage("API server") as note:
-        venue.wait(
+        backend.wait(
             "An API server that is ready",
             observe=_readyz,
             done=lambda seen: seen == "ok",
@@ -238,8 +238,8 @@ def _wait_until_ready(progress: Progress) -> None:
 
 def _readyz() -> str:
     try:
-        return venue.kubernetes("GET", "/readyz")
-    except venue.KubernetesError as error:
+        return backend.kubernetes("GET", "/readyz")
+    except backend.KubernetesError as error:
         return f"not ready: {error.why.splitlines()[0]}"
 
 
@@ -255,7 +255,7 @@ def _not_ours(existing: Node) -> LabError:
     )
 
 
-def _creation_failed(completed: venue.Completed) -> LabError:
+def _creation_failed(completed: backend.Completed) -> LabError:
     output = completed.stderr + completed.stdout
     causes = {
         "port is already allocated": "another program took the gateway's port meanwhile; run it again",

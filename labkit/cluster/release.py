@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster import downloads, sources
 from labkit.progress import Progress, Report
 from labkit.settings import ISTIO, ISTIO_RELEASES, settings
@@ -24,7 +24,7 @@ def choose(version: str = ISTIO, architecture: str = "") -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(
-        [venue.work(f"choose {version} {architecture}".rstrip(), lambda _: _chosen(version, architecture))]
+        [backend.work(f"choose {version} {architecture}".rstrip(), lambda _: _chosen(version, architecture))]
     )
 
 
@@ -36,59 +36,59 @@ def download(version: str = ISTIO, architecture: str = "", report: Callable[[str
 
     def fetch(told: Report) -> str:
         s = settings()
-        progress = Progress(told, venue.now)
+        progress = Progress(told, backend.now)
         return str(sources.choose().istio_archive(version, s.system, architecture or s.architecture, progress))
 
-    return Path(venue.work(f"download {version} {architecture}".rstrip(), fetch, lambda event: report(event.note)))
+    return Path(backend.work(f"download {version} {architecture}".rstrip(), fetch, lambda event: report(event.note)))
 
 
 def size(archive: Path) -> int:
     """How large a file is, in bytes."""
-    return venue.work(f"size of {archive}", lambda _: archive.stat().st_size)
+    return backend.work(f"size of {archive}", lambda _: archive.stat().st_size)
 
 
 def verify(copy: Path, archive: Path) -> str:
     """The SHA-256 of a copy of `archive`, which `download` returned. Raises LabError unless it is the published one."""
-    return venue.work(f"verify {copy}", lambda _: _verified(copy, archive))
+    return backend.work(f"verify {copy}", lambda _: _verified(copy, archive))
 
 
 def damaged(archive: Path, how: Literal["cut", "changed"]) -> Path:
     """A copy of an archive, damaged on purpose: "cut" in half, or one bit in its middle "changed". See `discard`."""
-    return Path(venue.work(f"damage {archive}: {how}", lambda _: str(_damaged(archive, how))))
+    return Path(backend.work(f"damage {archive}: {how}", lambda _: str(_damaged(archive, how))))
 
 
 def discard(copy: Path) -> None:
     """Delete a damaged copy."""
-    venue.work(f"discard {copy}", lambda _: copy.unlink())
+    backend.work(f"discard {copy}", lambda _: copy.unlink())
 
 
 def unpack(archive: Path) -> Path:
     """Unpack a verified archive in the course's own folder; the release's folder. Raises LabError."""
-    return Path(venue.work(f"unpack {archive}", lambda _: str(downloads.unpack(archive, settings().home))))
+    return Path(backend.work(f"unpack {archive}", lambda _: str(downloads.unpack(archive, settings().home))))
 
 
 def gateway_api(report: Callable[[str], None] = lambda _: None) -> Path:
     """The manifest of the Kubernetes Gateway API's definitions, verified; its path. Raises LabError."""
 
     def fetch(told: Report) -> str:
-        return str(sources.choose().gateway_api(Progress(told, venue.now)))
+        return str(sources.choose().gateway_api(Progress(told, backend.now)))
 
-    return Path(venue.work("the Gateway API's definitions", fetch, lambda event: report(event.note)))
+    return Path(backend.work("the Gateway API's definitions", fetch, lambda event: report(event.note)))
 
 
 def remove() -> None:
     """Undo what notebook 02 does: the reader's folder, and istioctl on the PATH."""
-    venue.work("remove the release", lambda _: _remove())
+    backend.work("remove the release", lambda _: _remove())
 
 
 def copy() -> None:
     """The reader's folder, from the release that the course has verified and unpacked for itself."""
-    venue.work("copy the release", lambda _: _copy())
+    backend.work("copy the release", lambda _: _copy())
 
 
 def put_on_path() -> None:
     """Copy istioctl to the first folder on the PATH of the course's commands."""
-    venue.work("put istioctl on the PATH", lambda _: _put_on_path())
+    backend.work("put istioctl on the PATH", lambda _: _put_on_path())
 
 
 def _chosen(version: str, architecture: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster import images
 from labkit.cluster.downloads import archive_name, fetch
 from labkit.cluster.source import ensure_release
@@ -109,7 +109,7 @@ class Releases:
         with progress.stage(NODE_IMAGE) as note:
             if not images.exists(reference):
                 _patiently(NODE_IMAGE, lambda: _pull(reference, note), note)
-            venue.run(["docker", "tag", reference, NODE_IMAGE])
+            backend.run(["docker", "tag", reference, NODE_IMAGE])
         return reference
 
 
@@ -160,8 +160,8 @@ def _mirrored(image: str) -> str:
 def _refusal(url: str) -> str:
     """Why nothing can be had there; empty if it can."""
     try:
-        status = venue.http("HEAD", url, timeout=PATIENCE).status
-    except venue.Unreachable as error:
+        status = backend.http("HEAD", url, timeout=PATIENCE).status
+    except backend.Unreachable as error:
         return f"{url.split('/')[2]} does not answer ({error.why})"
     wanted = status < 400 or status == 401  # a registry says 401 to whoever has not asked for a token yet
     return "" if wanted else f"{url} answers {status}"
@@ -199,7 +199,7 @@ def _pull(reference: str, note: Callable[[str], None]) -> None:
             done = sum(state in ("Pull complete", "Already exists") for state in layers.values())
             note(f"{done} of {len(layers)} layers")
 
-    venue.run(["docker", "pull", reference], on_line=on_line)
+    backend.run(["docker", "pull", reference], on_line=on_line)
 
 
 LAYER_STATES = (
@@ -213,7 +213,7 @@ def _pull_all(names: Sequence[str], progress: Progress, container: str) -> None:
     with progress.stage("Pull images") as note:
         for position, name in enumerate(names, 1):
             note(f"{position} of {len(names)}: {name}")
-            _patiently(name, partial(venue.run, [*fetch, full_name(name)]), note)
+            _patiently(name, partial(backend.run, [*fetch, full_name(name)]), note)
 
 
 def full_name(image: str) -> str:
@@ -233,7 +233,7 @@ def _hosts(container: str) -> list[str]:
     mirror = _registry_address()
     hosts = f'server = "{mirror}"\n\n[host."{mirror}"]\n  capabilities = ["pull", "resolve"]\n'
     write = f"mkdir -p {HOSTS}/_default && cat >{HOSTS}/_default/hosts.toml"
-    venue.run(["docker", "exec", "--interactive", container, "sh", "-c", write], stdin=hosts)
+    backend.run(["docker", "exec", "--interactive", container, "sh", "-c", write], stdin=hosts)
     return ["--hosts-dir", HOSTS]
 
 
@@ -243,13 +243,13 @@ def _patiently(what: str, attempt: Callable[[], object], note: Callable[[str], N
         try:
             attempt()
             return
-        except venue.CommandFailed as error:
+        except backend.CommandFailed as error:
             trouble = diagnose(error.why)
             if pause is None or trouble.final:
                 said = error.why.splitlines()[-1]
                 raise LabError(f"{what} could not be pulled.", f"{trouble.why}: {said}", trouble.fix) from error
         note(f"{what}: {trouble.why}; again in {pause:.0f} s")
-        venue.sleep(pause)
+        backend.sleep(pause)
 
 
 @dataclass(frozen=True)

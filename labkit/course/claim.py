@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster import context
 from labkit.errors import LabError
 from labkit.mesh import leftovers
@@ -32,6 +32,6 @@ def claim() -> None:
 
 def _found() -> list[str]:
     """Workloads of any kind, and what else would be cleared away."""
-    workloads = venue.run(["kubectl", "get", "all", "--namespace", NAMESPACE, "--output", "name"]).stdout.split()
+    workloads = backend.run(["kubectl", "get", "all", "--namespace", NAMESPACE, "--output", "name"]).stdout.split()
     others = [f"{left.resource_and_group}/{left.name}" for left in leftovers.find(NAMESPACE, [])]
     return workloads or others

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster import bring_up, kind, release
 from labkit.mesh import bookinfo, istio, objects
 from labkit.mesh.telemetry import prometheus
@@ -34,7 +34,7 @@ class Part:
 
 
 def _release_stands() -> bool:
-    return venue.exists(settings().istio_folder / "samples") and venue.exists(settings().bin / "istioctl")
+    return backend.exists(settings().istio_folder / "samples") and backend.exists(settings().bin / "istioctl")
 
 
 def _make_release(progress: Progress) -> None:
@@ -50,7 +50,7 @@ def _remove_release(progress: Progress) -> None:
 
 
 def _istio_stands() -> bool:
-    if not venue.owns_cluster():
+    if not backend.owns_cluster():
         return istio.version() != ""  # which version, and with which gateways, is for others to say
     return istio.is_installed() and _gateway_port_is_set()
 
@@ -68,7 +68,7 @@ def wake_istiod(progress: Progress) -> None:
 
 
 def _istio_detail() -> str:
-    if not venue.owns_cluster():
+    if not backend.owns_cluster():
         return f"{istio.version()}, found in place"
     return f"{ISTIO_VERSION}, profile demo"
 
@@ -87,7 +87,7 @@ def _remove_istio(progress: Progress) -> None:
 
 
 def _make_injection(progress: Progress) -> None:
-    if not venue.owns_cluster() and istio.injection_is_enabled(NAMESPACE):
+    if not backend.owns_cluster() and istio.injection_is_enabled(NAMESPACE):
         return  # to label a namespace takes more than to fill it
     istio.set_injection(NAMESPACE, enabled=True)
 
@@ -148,13 +148,13 @@ CLUSTER = Part("cluster", bring_up.is_up, bring_up.bring_up, _keep, detail=bring
 RELEASE = Part(
     "Istio's release", _release_stands, _make_release, _remove_release, detail=lambda: str(settings().istio_folder)
 )
-ISTIO = Part("Istio", _istio_stands, _make_istio, _remove_istio, detail=_istio_detail, is_ours=venue.owns_cluster)
+ISTIO = Part("Istio", _istio_stands, _make_istio, _remove_istio, detail=_istio_detail, is_ours=backend.owns_cluster)
 INJECTION = Part(
     "injection label",
     lambda: istio.injection_is_enabled(NAMESPACE),
     _make_injection,
     _remove_injection,
-    is_ours=venue.owns_cluster,
+    is_ours=backend.owns_cluster,
 )
 BOOKINFO = Part(
     "Bookinfo", _bookinfo_stands, _make_bookinfo, _remove_bookinfo, lambda: objects.read(bookinfo.manifest())
@@ -165,10 +165,10 @@ GATEWAY = Part(
     _make_gateway,
     _remove_gateway,
     lambda: objects.read(bookinfo.gateway_manifest()),
-    lambda: venue.gateway() + bookinfo.PAGE,
+    lambda: backend.gateway() + bookinfo.PAGE,
 )
 PROMETHEUS = Part(
-    "Prometheus", prometheus.is_installed, _make_prometheus, _remove_prometheus, is_ours=venue.owns_cluster
+    "Prometheus", prometheus.is_installed, _make_prometheus, _remove_prometheus, is_ours=backend.owns_cluster
 )
 UP = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY)  # what `labkit up` makes
 PARTS = (*UP, PROMETHEUS)
@@ -178,12 +178,12 @@ def make_all(progress: Progress) -> None:
     """Bookinfo and all that it needs, each part as soon as may be: Istio once the API server answers, while kind is
     still at work; Bookinfo once istiod can inject it, while the gateways still start. In somebody
     else's cluster one after the other, as most of them are only looked for."""
-    if not venue.owns_cluster():
+    if not backend.owns_cluster():
         for part in UP:
             part.make(progress)
         return
     kind.remove_half_made(progress)
-    with venue.threads() as pool:
+    with backend.threads() as pool:
         creating = pool.submit(CLUSTER.make, progress)
         _until("the cluster's API server", kind.answers, creating)
         installing = pool.submit(ISTIO.make, progress)
@@ -197,7 +197,7 @@ def make_all(progress: Progress) -> None:
 
 def _until(what: str, ready: Callable[[], bool], maker: Future[None]) -> None:
     """Wait until something is ready, or until what makes it has ended; an error of the maker's is raised."""
-    venue.wait(
+    backend.wait(
         what,
         observe=lambda: maker.done() or ready(),
         done=bool,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from labkit import venue
+from labkit import backend
 from labkit.course import labs, parts
 from labkit.course.checks import Report
 from labkit.course.lab import Lab
@@ -50,7 +50,7 @@ def up(until: str, report: Listener) -> None:
 
     May be interrupted and repeated at will. Raises LabError.
     """
-    progress = Progress(report, venue.now)
+    progress = Progress(report, backend.now)
     if until not in STAGES:
         raise LabError(f"There is no stage {until!r}.", f"the stages are {', '.join(STAGES)}", "name one of them")
     if until == "bookinfo":
@@ -67,8 +67,8 @@ def goto(number: str, report: Listener) -> Place:
     May be interrupted and repeated at will. Raises LabError.
     """
     lab = labs.lab(number)
-    venue.enter(number)
-    progress = Progress(report, venue.now)
+    backend.enter(number)
+    progress = Progress(report, backend.now)
     parts.CLUSTER.make(progress)
     parts.wake_istiod(progress)
     _clear(lab, progress)
@@ -140,13 +140,13 @@ def solution(number: str) -> str:
 
 
 def solve(number: str, report: Listener) -> None:
-    """Take the solution of an exercise, command by command. Raises venue.CommandFailed."""
-    progress = Progress(report, venue.now)
+    """Take the solution of an exercise, command by command. Raises backend.CommandFailed."""
+    progress = Progress(report, backend.now)
     for command in labs.exercise(number).solution:
         if _makes_what_exists(command):
             continue
         with progress.stage(command) as note:
-            venue.run(shlex.split(_expanded(command)), cwd=venue.reader_folder(), on_line=note)
+            backend.run(shlex.split(_expanded(command)), cwd=backend.reader_folder(), on_line=note)
 
 
 def _standing(part: parts.Part) -> Standing:
@@ -181,7 +181,7 @@ def _known(of: tuple[parts.Part, ...]) -> list[dict]:
 
 
 def _entered() -> Lab:
-    number = venue.entered()
+    number = backend.entered()
     if number is None:
         raise LabError(
             "Nothing to compare with yet.", "no lab has been started here", "run the first cell of a notebook: goto(…)"

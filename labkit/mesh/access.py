@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh.bookinfo import PAGE
 from labkit.settings import NAMESPACE
@@ -53,7 +53,7 @@ def ask(callers: Iterable[str] = (GATEWAY, *CALLERS)) -> pd.DataFrame:
     import pandas as pd
 
     names = list(callers)
-    with venue.threads() as pool:
+    with backend.threads() as pool:
         rows = [row for rows in pool.map(_answers, names) for row in rows]
     frame = pd.DataFrame(rows, columns=["caller", "service", "method", "status"])
     return frame.assign(observed=pd.Series([_allowed(status) for status in frame["status"]], dtype=object))
@@ -61,7 +61,7 @@ def ask(callers: Iterable[str] = (GATEWAY, *CALLERS)) -> pd.DataFrame:
 
 def _answers(name: str) -> list[tuple[str, str, str, int]]:
     if name == GATEWAY:
-        statuses = (venue.http(method, venue.gateway() + PAGE).status for method in METHODS)
+        statuses = (backend.http(method, backend.gateway() + PAGE).status for method in METHODS)
         return [(name, "productpage", method, status) for method, status in zip(METHODS, statuses, strict=True)]
     if name not in CALLERS:
         known = ", ".join((GATEWAY, *CALLERS))
@@ -79,10 +79,10 @@ def _curl(caller: Caller, operations: list[tuple[str, str]]) -> list[int]:
         url = f"http://{service}.{NAMESPACE}:9080{PATHS[service]}"
         argv += [*(["--next"] if n else []), "--silent", "--max-time", "10", "--output", "/dev/null",
                  "--write-out", r"%{response_code}\n", *(["--data", ""] if method == "POST" else []), url]  # fmt: skip
-    completed = venue.run(argv, check=False)
+    completed = backend.run(argv, check=False)
     statuses = [int(line) for line in completed.stdout.split()]
     if len(statuses) != len(operations):
-        raise venue.CommandFailed(completed, f"`%kubectl get pods -n {caller.namespace}` shows whether it is there")
+        raise backend.CommandFailed(completed, f"`%kubectl get pods -n {caller.namespace}` shows whether it is there")
     return statuses
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh.proxy.pods import find
 from labkit.mesh.workloads import PROXY
 
@@ -37,9 +37,9 @@ def entry(pod: str, path: str, timeout: float = 15) -> pd.DataFrame:
 
     meta = find(pod)["metadata"]
     log, end = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log", {"tailLines": str(_LINES)}
-    lines = venue.wait(
+    lines = backend.wait(
         f"A line for {path} in the access log of {meta['name']}",
-        observe=lambda: _about(path, venue.kubernetes("GET", log, query={"container": PROXY, **end})),
+        observe=lambda: _about(path, backend.kubernetes("GET", log, query={"container": PROXY, **end})),
         done=bool,
         state=lambda lines: f"{len(lines)} lines for this path",
         timeout=timeout,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import injection, objects
 from labkit.mesh.istio import NAMESPACE as ISTIO
@@ -67,7 +67,7 @@ def chain(pod: str, namespace: str = NAMESPACE) -> pd.DataFrame:
     """
     completed = _in_proxy(pod, namespace, "pilot-agent", "request", "GET", _SECRETS)
     if completed.returncode:
-        raise venue.CommandFailed(completed, f"`%kubectl describe pod` says how {pod} fares")
+        raise backend.CommandFailed(completed, f"`%kubectl describe pod` says how {pod} fares")
     return parse(_own_chain(completed.stdout, pod))
 
 
@@ -137,7 +137,7 @@ def verify(chain: pd.DataFrame, root: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
     from cryptography.x509 import verification
 
-    now = datetime.fromtimestamp(venue.unix_time(), UTC)
+    now = datetime.fromtimestamp(backend.unix_time(), UTC)
     leaf, *others = _certificates(chain)
     policy = verification.PolicyBuilder().store(verification.Store(_certificates(root))).time(now)
     try:
@@ -187,13 +187,13 @@ def serials(
     names = list(workloads)
     for name in names:
         _require_proxy(injection.pod(name, namespace))
-    date, began = pd.Timestamp(venue.unix_time(), unit="s", tz="UTC").round("ms"), venue.now()
+    date, began = pd.Timestamp(backend.unix_time(), unit="s", tz="UTC").round("ms"), backend.now()
     looks: list[pd.DataFrame] = []
-    while not looks or venue.now() < began + seconds:
+    while not looks or backend.now() < began + seconds:
         if looks:
-            venue.sleep(every)
+            backend.sleep(every)
         # counted from the first look, so that a clock that is set meanwhile turns no order round
-        time = date + pd.Timedelta(milliseconds=round((venue.now() - began) * 1000))
+        time = date + pd.Timedelta(milliseconds=round((backend.now() - began) * 1000))
         looks.append(identities(namespace, names).assign(time=time))
         seen = pd.concat(looks)
         report(f"{seen.serial.nunique()} serials on {seen.pod.nunique()} pods")
@@ -227,8 +227,8 @@ def rotate(
     config = _with_ttl(annotations.get(PROXY_CONFIG, ""), ttl_seconds)
     patch = {"spec": {"template": {"metadata": {"annotations": {PROXY_CONFIG: config}}}}}
     scope = ["--namespace", namespace]
-    venue.run(["kubectl", "patch", "deployment", workload, *scope, "--type=merge", "--patch", json.dumps(patch)])
-    venue.run(["kubectl", "rollout", "status", f"deployment/{workload}", *scope, "--timeout=180s"], on_line=report)
+    backend.run(["kubectl", "patch", "deployment", workload, *scope, "--type=merge", "--patch", json.dumps(patch)])
+    backend.run(["kubectl", "rollout", "status", f"deployment/{workload}", *scope, "--timeout=180s"], on_line=report)
 
 
 def for_gateway(host: str, secret: str, namespace: str = ISTIO) -> pd.DataFrame:
@@ -238,9 +238,9 @@ def for_gateway(host: str, secret: str, namespace: str = ISTIO) -> pd.DataFrame:
     the gateways are, so that a Gateway's `credentialName` finds it, with the CA's certificate as its `ca.crt`; what it
     held before is replaced. The private key goes from memory into the Secret, and nowhere else. Valid for a day.
 
-    https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/ Raises venue.CommandFailed.
+    https://istio.io/latest/docs/tasks/traffic-management/ingress/secure-ingress/ Raises backend.CommandFailed.
     """
-    now = datetime.fromtimestamp(venue.unix_time(), UTC)
+    now = datetime.fromtimestamp(backend.unix_time(), UTC)
     issued = issue(host, LAB_CA, now, timedelta(days=1))
     document = {
         "apiVersion": "v1",
@@ -251,7 +251,7 @@ def for_gateway(host: str, secret: str, namespace: str = ISTIO) -> pd.DataFrame:
     }
     # server-side, which leaves no copy of the object in an annotation
     argv = ["kubectl", "apply", "--server-side", "--force-conflicts", "--filename", "-"]
-    venue.run(argv, stdin=json.dumps(document))
+    backend.run(argv, stdin=json.dumps(document))
     return parse(issued.certificate + issued.ca)
 
 
@@ -288,10 +288,10 @@ def _require_proxy(pod: dict[str, Any]) -> None:
         raise _no_proxy(pod["metadata"]["name"])
 
 
-def _in_proxy(pod: str, namespace: str, *command: str) -> venue.Completed:
+def _in_proxy(pod: str, namespace: str, *command: str) -> backend.Completed:
     """Run a command in the proxy's container. It may fail; that it cannot be run at all raises."""
     argv = ["kubectl", "exec", "--namespace", namespace, pod, "--container", PROXY, "--", *command]
-    completed = venue.run(argv, check=False, timeout=_EXEC_TIMEOUT)
+    completed = backend.run(argv, check=False, timeout=_EXEC_TIMEOUT)
     said = completed.stderr.strip() if completed.returncode else ""
     if "is not valid for pod" in said:
         raise _no_proxy(pod)
@@ -336,7 +336,7 @@ _HANDSHAKE_FAILURES = (
 )
 
 
-def _why_no_handshake(completed: venue.Completed) -> str:
+def _why_no_handshake(completed: backend.Completed) -> str:
     known = (why for pattern, why in _HANDSHAKE_FAILURES if re.search(pattern, completed.stderr))
     return next(known, completed.stderr.strip() or "there was no answer within 10 s")
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import objects
 from labkit.mesh.proxy.pods import Pod, find
@@ -59,9 +59,9 @@ def table(pod: str) -> pd.DataFrame:
     """
     found = find(pod)
     try:
-        with venue.port_forward(*_address(found), AGENT_PORT) as get:
+        with backend.port_forward(*_address(found), AGENT_PORT) as get:
             return parse_table(get("/debug/ndsz"))
-    except venue.Unreachable as error:
+    except backend.Unreachable as error:
         raise LabError(
             f"{pod} has no table of names.",
             f"its sidecar answers no DNS queries, or is just starting: {error.why}",
@@ -71,7 +71,7 @@ def table(pod: str) -> pd.DataFrame:
 
 def wait_until_known(name: str, pod: str, timeout: float = 15, report: Callable[[str], None] = lambda _: None) -> str:
     """Wait until a pod's sidecar answers for a name: its first address. Raises LabError."""
-    seen = venue.wait(
+    seen = backend.wait(
         f"{name} in the table of {pod}",
         observe=lambda: table(pod).set_index("name").addresses.get(name, ""),
         done=bool,
@@ -131,7 +131,7 @@ def _curl(pod: Pod, name: str, times: int) -> list[tuple[str, float]]:
     namespace, pod_name = _address(pod)
     argv = ["kubectl", "exec", "--namespace", namespace, pod_name, "--container", CLIENT, "--",
             "sh", "-c", _SCRIPT, "sh", str(times), name]  # fmt: skip
-    return parse_lookups(venue.run(argv).stdout)
+    return parse_lookups(backend.run(argv).stdout)
 
 
 def _counters(pod: Pod) -> tuple[int, int, int]:
@@ -145,7 +145,7 @@ def _counters(pod: Pod) -> tuple[int, int, int]:
 
 def _metrics(pod: Pod, port: int, path: str, query: dict[str, str]) -> str:
     namespace, name = _address(pod)
-    return venue.kubernetes("GET", f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/{path}", query=query)
+    return backend.kubernetes("GET", f"/api/v1/namespaces/{namespace}/pods/{name}:{port}/proxy/{path}", query=query)
 
 
 def _address(pod: Pod) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import objects
 from labkit.mesh.diff import diff
@@ -59,7 +59,7 @@ def webhooks() -> pd.DataFrame:
     import pandas as pd
 
     path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
-    answer = json.loads(venue.kubernetes("GET", path, query={"labelSelector": "app=sidecar-injector"}))
+    answer = json.loads(backend.kubernetes("GET", path, query={"labelSelector": "app=sidecar-injector"}))
     found = [webhook for configuration in answer["items"] for webhook in configuration["webhooks"]]
     rows = [
         {
@@ -89,7 +89,7 @@ def redirect_rules(pod: dict[str, Any]) -> pd.DataFrame:
             "label its namespace with istio-injection=enabled and restart its Deployment",
         )
     path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log"
-    return parse_rules(venue.kubernetes("GET", path, query={"container": INIT_CONTAINER}))
+    return parse_rules(backend.kubernetes("GET", path, query={"container": INIT_CONTAINER}))
 
 
 def parse_rules(log: str) -> pd.DataFrame:

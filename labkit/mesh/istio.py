@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh import objects
 from labkit.mesh.diff import diff_each
 from labkit.settings import GATEWAY_NODE_PORT, ISTIO, settings
@@ -29,14 +29,14 @@ REVISION_LABEL = "istio.io/rev"
 
 def profiles() -> list[str]:
     """The names of the profiles in the release's manifests/profiles folder, sorted."""
-    return venue.work("list the profiles", lambda _: _profiles())
+    return backend.work("list the profiles", lambda _: _profiles())
 
 
 def profile(name: str) -> pd.DataFrame:
     """What `istioctl install --set profile=NAME` would make, one object a row.
 
     Columns: kind, name, namespace, image, cpu_request, memory_request (text; "" where it has none).
-    Raises venue.CommandFailed for an unknown profile.
+    Raises backend.CommandFailed for an unknown profile.
     """
     import pandas as pd
 
@@ -70,14 +70,14 @@ def profile_diff(before: str, after: str) -> pd.DataFrame:
 
 
 def install(report: Callable[[str], None] = lambda _: None) -> None:
-    """`istioctl install --set profile=demo -y`, then the gateway's port. Raises venue.CommandFailed.
+    """`istioctl install --set profile=demo -y`, then the gateway's port. Raises backend.CommandFailed.
 
     One setting more: proxies are asked every 2 s whether they are ready. A pod that is not, the first time that it is
     asked, would else be left out for 15 s.
     """
     _wait_for_deletions(report)
     often = "values.global.proxy.readinessPeriodSeconds=2"
-    venue.run(
+    backend.run(
         [
             settings().release_folder / "bin" / "istioctl",
             "install",
@@ -94,7 +94,7 @@ def install(report: Callable[[str], None] = lambda _: None) -> None:
 
 def _wait_for_deletions(report: Callable[[str], None]) -> None:
     """istioctl would apply onto a Deployment that is on its way out, and then find it gone."""
-    venue.wait(
+    backend.wait(
         "An end to Istio's deletions",
         observe=lambda: [
             d["metadata"]["name"]
@@ -115,13 +115,13 @@ def publish_gateway() -> None:
     """
     patch = {"spec": {"ports": [{"port": 80, "nodePort": GATEWAY_NODE_PORT}]}}
     path = f"/api/v1/namespaces/{NAMESPACE}/services/{GATEWAYS[0]}"
-    venue.kubernetes("PATCH", path, patch, content_type="application/strategic-merge-patch+json")
+    backend.kubernetes("PATCH", path, patch, content_type="application/strategic-merge-patch+json")
 
 
 def uninstall() -> None:
     """`istioctl uninstall --purge -y`, and its namespace with it."""
-    venue.run([settings().release_folder / "bin" / "istioctl", "uninstall", "--purge", "-y"])
-    venue.run(["kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait"])
+    backend.run([settings().release_folder / "bin" / "istioctl", "uninstall", "--purge", "-y"])
+    backend.run(["kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait"])
 
 
 def is_installed() -> bool:
@@ -139,7 +139,7 @@ def is_installed() -> bool:
 def version() -> str:
     """The version of the control plane that is available, as its image's tag has it; "" where there is none.
 
-    One of any revision counts. Raises venue.KubernetesError where the reader may not look into its namespace.
+    One of any revision counts. Raises backend.KubernetesError where the reader may not look into its namespace.
     """
     found = objects.list_("deployments", NAMESPACE, group="apps", selector=f"app={CONTROL_PLANE}")
     images = [
@@ -156,14 +156,14 @@ def is_scaled_to_zero() -> bool:
 
 def scale_up(report: Callable[[str], None] = lambda _: None) -> None:
     """Give the control plane its one pod back, and wait until it is available. Raises LabError."""
-    venue.run(["kubectl", "scale", f"deployment/{CONTROL_PLANE}", f"--namespace={NAMESPACE}", "--replicas=1"])
+    backend.run(["kubectl", "scale", f"deployment/{CONTROL_PLANE}", f"--namespace={NAMESPACE}", "--replicas=1"])
     objects.wait_available([CONTROL_PLANE], NAMESPACE, report)
 
 
 def injector_is_ready() -> bool:
     """Whether a pod made now would be injected: istiod answers its webhook."""
     endpoints = objects.find("endpoints", CONTROL_PLANE, NAMESPACE) or {}
-    webhooks = venue.kubernetes(
+    webhooks = backend.kubernetes(
         "GET",
         "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
         query={"labelSelector": "app=sidecar-injector"},
@@ -187,7 +187,7 @@ def set_injection(namespace: str, enabled: bool) -> None:
     """Put the injection label on a namespace, or take it off."""
     value = "enabled" if enabled else None
     patch = {"metadata": {"labels": {INJECTION_LABEL: value}}}
-    venue.kubernetes("PATCH", f"/api/v1/namespaces/{namespace}", patch, content_type="application/merge-patch+json")
+    backend.kubernetes("PATCH", f"/api/v1/namespaces/{namespace}", patch, content_type="application/merge-patch+json")
 
 
 def injection_is_enabled(namespace: str) -> bool:
@@ -200,14 +200,14 @@ def injection_is_enabled(namespace: str) -> bool:
 def analyze(namespace: str = READER) -> pd.DataFrame:
     """`istioctl analyze` as a frame: code, level, origin, message; empty where nothing is at fault.
 
-    Raises venue.CommandFailed where it could not look, as without the permission to read what it compares with.
+    Raises backend.CommandFailed where it could not look, as without the permission to read what it compares with.
     """
     import pandas as pd
 
     argv = [settings().release_folder / "bin" / "istioctl", "analyze", "--namespace", namespace, "--output", "json"]
-    completed = venue.run(argv, check=False)
+    completed = backend.run(argv, check=False)
     if completed.returncode and "[" not in completed.stdout:
-        raise venue.CommandFailed(completed)
+        raise backend.CommandFailed(completed)
     findings = json.loads(completed.stdout[completed.stdout.find("[") :] or "[]")
     columns = ["code", "level", "origin", "message"]
     return pd.DataFrame(
@@ -229,7 +229,7 @@ def _document(text: str) -> dict[str, Any]:
 @cache
 def _manifest_text(name: str) -> str:
     argv = [settings().release_folder / "bin" / "istioctl", "manifest", "generate", "--set", f"profile={name}"]
-    return venue.run(argv).stdout
+    return backend.run(argv).stdout
 
 
 def _profiles() -> list[str]:
@@ -238,7 +238,7 @@ def _profiles() -> list[str]:
 
 def _live_objects() -> list[dict[str, Any]]:
     argv = ["kubectl", "get", "--ignore-not-found", "--output", "json", "--filename", "-"]
-    completed = venue.run(argv, stdin=_manifest_text(PROFILE))
+    completed = backend.run(argv, stdin=_manifest_text(PROFILE))
     return json.loads(completed.stdout or '{"items": []}')["items"]
 
 

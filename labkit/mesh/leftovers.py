@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh import objects
 from labkit.mesh.istio import NAMESPACE as ISTIO
 
@@ -83,7 +83,7 @@ def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
     """
     expected = {(document["kind"], document["metadata"]["name"]) for document in known} | _NOT_LEFT
     found = list(_unexpected(namespace, _KINDS, expected))
-    if not venue.owns_cluster():
+    if not backend.owns_cluster():
         return sorted(found)
     found += _unexpected(ISTIO, _BESIDE_ISTIO, set())
     found += [*_unexpected(ISTIO, _LABELLED, set(), "=".join(objects.OURS)), *_unexpected("", _CLUSTER_WIDE, set())]
@@ -99,7 +99,7 @@ def anywhere() -> pd.DataFrame:
     """
     import pandas as pd
 
-    written = venue.wait(
+    written = backend.wait(
         "An answer about objects of all kinds",  # a kind that is on its way out may be gone when it is asked about
         observe=_who_wrote_what,
         done=lambda answer: not answer.returncode,
@@ -110,11 +110,11 @@ def anywhere() -> pd.DataFrame:
     return pd.DataFrame(parse(written), columns=columns).sort_values(columns, ignore_index=True)
 
 
-def _who_wrote_what() -> venue.Completed:
-    resources = venue.run(["kubectl", "api-resources", "--verbs=list", "--output=name"]).stdout.split()
+def _who_wrote_what() -> backend.Completed:
+    resources = backend.run(["kubectl", "api-resources", "--verbs=list", "--output=name"]).stdout.split()
     asked = ",".join(name for name in resources if name.partition(".")[0] not in _PASSING)
     template = f"go-template={_WHO_WROTE_WHAT}"
-    return venue.run(["kubectl", "get", asked, "--all-namespaces", "--output", template], check=False)
+    return backend.run(["kubectl", "get", asked, "--all-namespaces", "--output", template], check=False)
 
 
 def parse(written: str) -> list[dict[str, str]]:
@@ -133,7 +133,7 @@ def remove(found: Iterable[Leftover]) -> None:
     for (resource, namespace), alike in groupby(found, key=lambda left: (left.resource_and_group, left.namespace)):
         scope = ["--namespace", namespace] if namespace else []
         names = [left.name for left in alike]
-        venue.run(["kubectl", "delete", resource, *names, *scope, "--ignore-not-found", "--wait"])
+        backend.run(["kubectl", "delete", resource, *names, *scope, "--ignore-not-found", "--wait"])
 
 
 def _unexpected(

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 
 # Where each kind lives under the API server's root; see https://kubernetes.io/docs/reference/using-api/
@@ -28,15 +28,15 @@ _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # what the n
 
 
 def get(resource: str, name: str, namespace: str = "", *, group: str = "") -> dict[str, Any]:
-    """One object. `resource` is its plural (`pods`). Raises venue.KubernetesError."""
-    return json.loads(venue.kubernetes("GET", f"{_collection(resource, namespace, group)}/{name}"))
+    """One object. `resource` is its plural (`pods`). Raises backend.KubernetesError."""
+    return json.loads(backend.kubernetes("GET", f"{_collection(resource, namespace, group)}/{name}"))
 
 
 def find(resource: str, name: str, namespace: str = "", *, group: str = "") -> dict[str, Any] | None:
-    """One object, or None where it does not exist, or no such kind does. Raises venue.KubernetesError."""
+    """One object, or None where it does not exist, or no such kind does. Raises backend.KubernetesError."""
     try:
         return get(resource, name, namespace, group=group)
-    except venue.KubernetesError as error:
+    except backend.KubernetesError as error:
         if error.status == 404:
             return None
         raise
@@ -46,8 +46,8 @@ def list_(resource: str, namespace: str = "", *, group: str = "", selector: str 
     """All objects of a kind that the label `selector` matches; none where the kind is unknown."""
     query = {"labelSelector": selector} if selector else {}
     try:
-        answer = json.loads(venue.kubernetes("GET", _collection(resource, namespace, group), query=query))
-    except venue.KubernetesError as error:
+        answer = json.loads(backend.kubernetes("GET", _collection(resource, namespace, group), query=query))
+    except backend.KubernetesError as error:
         if error.status == 404:
             return []
         raise
@@ -66,48 +66,48 @@ def read(manifest: Path) -> list[dict[str, Any]]:
 def text(manifest: Path) -> str:
     """A manifest as it is written. Raises LabError where the file is missing."""
     try:
-        return venue.read_text(manifest)
+        return backend.read_text(manifest)
     except OSError as error:
         raise _unreadable(manifest, error) from error
 
 
 def apply(*manifests: Path, namespace: str) -> None:
-    """`kubectl apply` of manifest files. Raises venue.CommandFailed."""
+    """`kubectl apply` of manifest files. Raises backend.CommandFailed."""
     files = [word for manifest in manifests for word in ("--filename", str(manifest))]
-    venue.run(["kubectl", "apply", "--namespace", namespace, *files])
+    backend.run(["kubectl", "apply", "--namespace", namespace, *files])
 
 
 def put(document: dict[str, Any]) -> bool:
     """Make one object what `kubectl apply` would make it, in one request; whether that changed what it says.
 
     For where a command's own start would count. The object names its namespace, if its kind has one. Raises
-    venue.KubernetesError.
+    backend.KubernetesError.
     """
     path, name = _path_of_kind(document), document["metadata"]["name"]
     applied = json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n"
     annotations = {**document["metadata"].get("annotations", {}), _LAST_APPLIED: applied}
     body = {**document, "metadata": {**document["metadata"], "annotations": annotations}}
     try:
-        before = json.loads(venue.kubernetes("GET", f"{path}/{name}"))
-    except venue.KubernetesError as error:
+        before = json.loads(backend.kubernetes("GET", f"{path}/{name}"))
+    except backend.KubernetesError as error:
         if error.status != 404:
             raise
-        venue.kubernetes("POST", path, body)
+        backend.kubernetes("POST", path, body)
         return True
     body["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"]
-    return _says(json.loads(venue.kubernetes("PUT", f"{path}/{name}", body))) != _says(before)
+    return _says(json.loads(backend.kubernetes("PUT", f"{path}/{name}", body))) != _says(before)
 
 
 def delete(*manifests: Path, namespace: str) -> None:
     """Delete what manifest files name, and wait until it is gone; what is not there is no error."""
     files = [word for manifest in manifests for word in ("--filename", str(manifest))]
-    venue.run(["kubectl", "delete", "--namespace", namespace, "--ignore-not-found", "--wait", *files])
+    backend.run(["kubectl", "delete", "--namespace", namespace, "--ignore-not-found", "--wait", *files])
 
 
 def wait_available(names: Iterable[str], namespace: str, report: Callable[[str], None], timeout: float = 180) -> None:
     """Wait until each Deployment has all its replicas available. Raises LabError with the last state seen."""
     wanted = set(names)
-    venue.wait(
+    backend.wait(
         f"Deployments {', '.join(sorted(wanted))} available",
         observe=lambda: _missing(wanted, namespace),
         done=lambda missing: not missing,
@@ -170,7 +170,7 @@ def _path_of_kind(document: dict[str, Any]) -> str:
     """Where objects of this kind live, by the API server's own list. Raises LabError for an unknown one."""
     version, kind = document["apiVersion"], document["kind"]
     root = f"/api/{version}" if "/" not in version else f"/apis/{version}"
-    known = json.loads(venue.kubernetes("GET", root))["resources"]
+    known = json.loads(backend.kubernetes("GET", root))["resources"]
     found = next((each for each in known if each["kind"] == kind and "/" not in each["name"]), None)
     if found is None:
         raise LabError(

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from labkit import venue
+from labkit import backend
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,14 +65,14 @@ class Issuer:
         """
         import jwt
 
-        claims = {"iss": issuer or self.name, "sub": subject, "exp": int(venue.unix_time() + seconds)}
+        claims = {"iss": issuer or self.name, "sub": subject, "exp": int(backend.unix_time() + seconds)}
         return Token(claims, jwt.encode(claims, self._key, algorithm="RS256"))
 
 
 def present(tokens: Mapping[str, Token | None], path: str) -> pd.DataFrame:
     """GET `path` through the gateway, with each token in turn (None: without one): token, status, answer.
 
-    `answer` is the body's first line where the request was refused, "" where it was not. Raises venue.Unreachable.
+    `answer` is the body's first line where the request was refused, "" where it was not. Raises backend.Unreachable.
     """
     import pandas as pd
 
@@ -81,5 +81,5 @@ def present(tokens: Mapping[str, Token | None], path: str) -> pd.DataFrame:
 
 
 def _get(path: str, token: Token | None) -> tuple[int, str]:
-    answer = venue.http("GET", venue.gateway() + path, headers=token._header() if token else None)
+    answer = backend.http("GET", backend.gateway() + path, headers=token._header() if token else None)
     return answer.status, answer.text.partition("\n")[0] if answer.status >= 400 else ""

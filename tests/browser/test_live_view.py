@@ -16,7 +16,7 @@ from watched import STILL, jupyterlab, moves_and_stops, still
 RUN = """
     from itertools import count
     import pandas as pd
-    from labkit import show, venue, watch
+    from labkit import show, backend, watch
     closed = []
     def rates():
         try:
@@ -25,7 +25,7 @@ RUN = """
                     {"time": float(second), "destination_service_name": service, "destination_version": version,
                      "requests_per_second": 5.0 + second % 3, "error_share": 0.1, "p50_milliseconds": 8.0,
                      "p95_milliseconds": 30.0} for service, version in [("productpage", "v1"), ("reviews", "v2")]])
-                venue.sleep(0.05)
+                backend.sleep(0.05)
         finally:
             closed.append(True)
 """

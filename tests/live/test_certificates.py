@@ -8,11 +8,11 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.live import Live
 from labkit.errors import LabError
 from labkit.mesh import certificates, objects, traffic
 from labkit.settings import NAMESPACE, settings
-from labkit.venue.live import Live
 
 pytestmark = pytest.mark.live
 
@@ -41,7 +41,7 @@ def client(bookinfo_in_the_mesh) -> Iterator[str]:
 
 
 def test_what_a_proxy_shows_is_what_it_holds_and_leads_to_the_root(client):
-    with venue.use(Overheard()) as overheard:
+    with backend.use(Overheard()) as overheard:
         held = certificates.chain("deploy/details-v1")
         shown = certificates.from_the_wire("details:9080")
 

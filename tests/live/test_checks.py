@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from labkit import venue
+from labkit import backend
 from labkit.course import labs, verbs
 from labkit.mesh import istio
 from labkit.settings import settings
@@ -40,7 +40,7 @@ def test_each_check_fails_at_its_labs_start(lab):
 
 def test_goto_brings_istiod_back():
     verbs.goto("07", silent)
-    venue.run(["kubectl", "scale", "deployment/istiod", f"--namespace={istio.NAMESPACE}", "--replicas=0"])
+    backend.run(["kubectl", "scale", "deployment/istiod", f"--namespace={istio.NAMESPACE}", "--replicas=0"])
 
     assert "Istio" in verbs.goto("07", silent).standing
     assert istio.is_installed()

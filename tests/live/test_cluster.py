@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster import sources
 from labkit.progress import Progress
 from labkit.settings import settings
@@ -116,4 +116,4 @@ def test_another_kubeconfig_is_neither_read_nor_changed(lab, tmp_path):
 
 
 def _node_image() -> str:
-    return sources.choose().node_image(Progress(lambda event: None, venue.now))
+    return sources.choose().node_image(Progress(lambda event: None, backend.now))

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
-from labkit import venue
+from labkit import backend
 from labkit.settings import ISTIO, MANIFESTS, NOTEBOOKS, settings
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("bookinfo_in_the_mesh")]
@@ -36,24 +36,25 @@ _IDENTITY = (
     "{{end}}"
 )
 ATTEMPTS = """
-from labkit import choosing, venue
+from labkit import backend
+from labkit.notebook import choosing
 from labkit.mesh import istio
 
-venue.install(choosing.chosen())
-print(venue.describe())
+backend.install(choosing.chosen())
+print(backend.describe())
 attempts = {
     "install": istio.install,
     "uninstall": istio.uninstall,
     "label": lambda: istio.set_injection("default", enabled=False),
-    "delete": lambda: venue.run(["kubectl", "delete", "pods", "--all", "--namespace", "default"]),
-    "create": lambda: venue.run(["kubectl", "create", "namespace", "planted"]),
+    "delete": lambda: backend.run(["kubectl", "delete", "pods", "--all", "--namespace", "default"]),
+    "create": lambda: backend.run(["kubectl", "create", "namespace", "planted"]),
 }
 for name, attempt in attempts.items():
     try:
         attempt()
-    except venue.NotYours as refused:
+    except backend.NotYours as refused:
         print(name, "refused:", refused.why)
-print(venue.run(["bash", "-c", "for n in default; do kubectl delete pods --all -n $n; done"], check=False).stderr)
+print(backend.run(["bash", "-c", "for n in default; do kubectl delete pods --all -n $n; done"], check=False).stderr)
 """
 
 
@@ -78,19 +79,19 @@ def reader(bookinfo_in_the_mesh, tmp_path_factory) -> Iterator[Reader]:
     folder = tmp_path_factory.mktemp("reader")
     given = (MANIFESTS / "00-reader.yaml").read_text().replace("READER", NAMESPACE).replace("USER", USER)
     try:
-        venue.run(["kubectl", "create", "namespace", COMPANY])
-        venue.run(["kubectl", "create", "serviceaccount", NAMESPACE, "--namespace", COMPANY])
-        venue.run(["kubectl", "apply", "--filename", "-"], stdin=given)
-        token = venue.run(["kubectl", "create", "token", NAMESPACE, "--namespace", COMPANY]).stdout.strip()
+        backend.run(["kubectl", "create", "namespace", COMPANY])
+        backend.run(["kubectl", "create", "serviceaccount", NAMESPACE, "--namespace", COMPANY])
+        backend.run(["kubectl", "apply", "--filename", "-"], stdin=given)
+        token = backend.run(["kubectl", "create", "token", NAMESPACE, "--namespace", COMPANY]).stdout.strip()
         kubeconfig = folder / "config"
         kubeconfig.write_text(_kubeconfig(token))
         env = {"KUBECONFIG": str(kubeconfig), "LABKIT_HOME": str(folder / "home"), "LABKIT_NAMESPACE": NAMESPACE}
         path = os.pathsep.join([str(settings().bin), os.environ["PATH"]])  # where the reader has a kubectl of their own
-        env |= {"LABKIT_GATEWAY": venue.gateway(), "LABKIT_CACHE": str(settings().cache), "PATH": path}
+        env |= {"LABKIT_GATEWAY": backend.gateway(), "LABKIT_CACHE": str(settings().cache), "PATH": path}
         yield Reader(kubeconfig, {**os.environ, **env})
     finally:
-        venue.run(["kubectl", "delete", "--filename", "-", "--ignore-not-found", "--wait"], stdin=given)
-        venue.run(["kubectl", "delete", "namespace", COMPANY, "--ignore-not-found", "--wait"])
+        backend.run(["kubectl", "delete", "--filename", "-", "--ignore-not-found", "--wait"], stdin=given)
+        backend.run(["kubectl", "delete", "namespace", COMPANY, "--ignore-not-found", "--wait"])
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def _kubeconfig(token: str) -> str:
 
 def _elsewhere() -> list[str]:
     argv = ["kubectl", "get", WATCHED, "--all-namespaces", "--output", f"go-template={_IDENTITY}"]
-    return [line for line in venue.run(argv).stdout.splitlines() if line.split()[1] != NAMESPACE]
+    return [line for line in backend.run(argv).stdout.splitlines() if line.split()[1] != NAMESPACE]
 
 
 @pytest.mark.usefixtures("untouched")
@@ -152,7 +153,7 @@ def test_a_notebook_works_there_unchanged(reader):
 
 @pytest.mark.usefixtures("untouched")
 def test_a_namespace_that_is_in_use_is_not_taken(reader):
-    venue.run(["kubectl", "create", "configmap", "in-use", "--namespace", NAMESPACE])
+    backend.run(["kubectl", "create", "configmap", "in-use", "--namespace", NAMESPACE])
     newcomer = Reader(reader.kubeconfig, {**reader.env, "LABKIT_HOME": str(reader.kubeconfig.parent / "newcomer")})
 
     told = newcomer.python(COMPANY, "-m", "labkit.cli", "status")

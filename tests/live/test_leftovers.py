@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh import leftovers
 
 pytestmark = pytest.mark.live
@@ -18,11 +18,11 @@ PLANTED = {
 @pytest.mark.parametrize("kind", PLANTED)
 def test_an_unusual_kind_is_found_and_gone_once_deleted(kind):
     before = len(leftovers.anywhere())
-    venue.run(["kubectl", "create", *PLANTED[kind]])
+    backend.run(["kubectl", "create", *PLANTED[kind]])
     try:
         found = leftovers.anywhere().query("name == 'planted'")
     finally:
-        venue.run(["kubectl", "delete", kind, "planted"])
+        backend.run(["kubectl", "delete", kind, "planted"])
 
     assert list(found.kind) == [kind]
     assert len(leftovers.anywhere()) == before

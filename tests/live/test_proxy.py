@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import bookinfo, objects, proxy
 from labkit.settings import NAMESPACE
@@ -55,7 +55,7 @@ def refused() -> dict:
 
 
 def delete(kind: str, name: str) -> None:
-    venue.run(["kubectl", "delete", kind, name, f"--namespace={NAMESPACE}", "--ignore-not-found"])
+    backend.run(["kubectl", "delete", kind, name, f"--namespace={NAMESPACE}", "--ignore-not-found"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -109,11 +109,11 @@ def test_endpoints_come_as_a_deployment_scales():
     def has(count):
         return lambda held: len(held.sections["endpoints"][f"outbound|9080||{REVIEWS}"]["endpoints"]) == count
 
-    venue.run(["kubectl", "scale", "deployment/reviews-v1", "--replicas=2", f"--namespace={NAMESPACE}"])
+    backend.run(["kubectl", "scale", "deployment/reviews-v1", "--replicas=2", f"--namespace={NAMESPACE}"])
     try:
         proxy.wait_until_applied(has(4), pods=[PROXY], timeout=120)
     finally:
-        venue.run(["kubectl", "scale", "deployment/reviews-v1", "--replicas=1", f"--namespace={NAMESPACE}"])
+        backend.run(["kubectl", "scale", "deployment/reviews-v1", "--replicas=1", f"--namespace={NAMESPACE}"])
     proxy.wait_until_applied(has(3), pods=[PROXY], timeout=120)
 
 
@@ -129,13 +129,13 @@ def test_what_a_proxy_refuses_is_shown():
 
 def test_without_istiod_the_configuration_is_there_and_a_change_is_refused():
     scale = ["kubectl", "scale", "deployment/istiod", "--namespace=istio-system"]
-    venue.run([*scale, "--replicas=0"])
+    backend.run([*scale, "--replicas=0"])
     try:
-        venue.run(["kubectl", "wait", "pod", "--for=delete", "--selector=app=istiod", "--namespace=istio-system",
+        backend.run(["kubectl", "wait", "pod", "--for=delete", "--selector=app=istiod", "--namespace=istio-system",
                    "--timeout=120s"])  # fmt: skip
         assert not proxy.routes(PROXY).empty
         with pytest.raises(LabError, match="istiod is not running"):
             proxy.propagate(virtual_service(delayed(30)))
     finally:
-        venue.run([*scale, "--replicas=1"])
+        backend.run([*scale, "--replicas=1"])
         objects.wait_available(["istiod"], "istio-system", lambda _: None)

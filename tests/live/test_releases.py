@@ -17,7 +17,8 @@ import pytest
 from farend import FarEnd, busy, cut, far_end, free_port, tampered
 from registry import push, registry
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.live import Live
 from labkit.cluster import images, kind, releases
 from labkit.cluster.downloads import unpack
 from labkit.cluster.packages import Packages
@@ -26,7 +27,6 @@ from labkit.errors import LabError
 from labkit.mesh import traffic
 from labkit.progress import Event, Progress
 from labkit.settings import ISTIO, NODE_IMAGE, settings
-from labkit.venue.live import Live
 
 pytestmark = pytest.mark.live
 
@@ -65,7 +65,7 @@ def stock(tmp_path_factory) -> Iterator[Stock]:
     mirror = Packages().mirror()
     if not mirror.is_dir():
         pytest.skip("nothing is built from packages yet: `LABKIT_SOURCE=packages labkit images`, then again")
-    quiet = Progress(lambda event: None, venue.now)
+    quiet = Progress(lambda event: None, backend.now)
     names = Packages().images(quiet)
     base = Packages().kind_node_image(quiet)
     with registry(settings().cache / "tests" / "registry") as address:
@@ -104,7 +104,7 @@ def front(stock, monkeypatch) -> Iterator[FarEnd]:
 
 @pytest.fixture
 def hurried() -> Iterator[Hurried]:
-    with venue.use(Hurried()) as hurried:
+    with backend.use(Hurried()) as hurried:
         yield hurried
 
 
@@ -115,7 +115,7 @@ def told() -> list[Event]:
 
 @pytest.fixture
 def progress(told) -> Progress:
-    return Progress(told.append, venue.now)
+    return Progress(told.append, backend.now)
 
 
 # -- all of it ----------------------------------------------------------------------------------
@@ -134,8 +134,8 @@ def the_tag_is_put_back(image: str) -> Iterator[None]:
 def test_from_nothing_to_a_cluster_that_holds_all_images(stock, files, front, hurried, progress, monkeypatch):
     source = Releases(node_image_digest=stock.node)
     assert source.reachable() is None
-    assert "kind" in venue.run([source.tool("kind", progress), "version"]).stdout
-    assert "Client Version" in venue.run([source.tool("kubectl", progress), "version", "--client"]).stdout
+    assert "kind" in backend.run([source.tool("kind", progress), "version"]).stdout
+    assert "Client Version" in backend.run([source.tool("kubectl", progress), "version", "--client"]).stdout
     with the_tag_is_put_back(NODE_IMAGE):
         name = source.node_image(progress)
     try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh import objects, telemetry, traffic
 from labkit.settings import NAMESPACE, settings
 
@@ -35,7 +35,7 @@ def watched(seconds: int) -> tuple[traffic.Sent, tuple[telemetry.Scrape, ...]]:
     with traffic.start(rate=10) as steady:
         for _ in range(seconds):
             scraper.scrape()
-            venue.sleep(1)
+            backend.sleep(1)
         return steady.stop(), scraper.scrape()
 
 
@@ -73,6 +73,6 @@ def test_one_scrape_of_every_proxy_takes_a_quarter_of_a_second():
 
 
 def _seconds(ask: Callable[[], object]) -> float:
-    began = venue.now()
+    began = backend.now()
     ask()
-    return venue.now() - began
+    return backend.now() - began

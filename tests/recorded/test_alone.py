@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.benchmark.recorded import peak_mib
+from labkit.maintain.benchmark.recorded import peak_mib
 from labkit.settings import NOTEBOOKS, REPOSITORY
 
 ALONE = Path(__file__).with_name("alone.py")

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.live import Live
 from labkit.errors import LabError
 from labkit.mesh import access, access_log, tokens
-from labkit.venue.live import Live
 
 
 class Mesh(Live):
@@ -27,18 +27,20 @@ class Mesh(Live):
         caller = argv[argv.index("--namespace") + 1], argv[argv.index("--container") - 1].removeprefix("deploy/")
         requests = " ".join(argv[argv.index("curl") + 1 :]).split("--next")
         statuses = [self.answer(caller, "POST" if "--data" in each else "GET", each.split()[-1]) for each in requests]
-        return venue.Completed(tuple(argv), 0, "".join(f"{status:03}\n" for status in statuses if status >= 0), "", 0.0)
+        return backend.Completed(
+            tuple(argv), 0, "".join(f"{status:03}\n" for status in statuses if status >= 0), "", 0.0
+        )
 
     def gateway(self):
         return "http://127.0.0.1:8080"
 
     def http(self, method, url, headers, body, timeout):
         self.asked.append((method, url, headers))
-        return venue.Response(200, {}, "", 0.0)
+        return backend.Response(200, {}, "", 0.0)
 
 
 def test_each_caller_asks_each_service_and_the_gateway_leads_to_one():
-    with venue.use(Mesh()) as mesh:
+    with backend.use(Mesh()) as mesh:
         found = access.ask()
     asked = found.groupby("caller").size()
     assert asked.pop(access.GATEWAY) == 2
@@ -52,7 +54,7 @@ def test_what_was_answered_stands_at_what_was_asked():
     def only_reviews_reads_ratings(caller, method, url):
         return 200 if (caller, method) == (("default", "reviews-caller"), "GET") and "//ratings." in url else 403
 
-    with venue.use(Mesh(only_reviews_reads_ratings)):
+    with backend.use(Mesh(only_reviews_reads_ratings)):
         found = access.ask(access.CALLERS)
     [allowed] = found[found.observed.eq(True)].to_dict("records")
     assert (allowed["caller"], allowed["method"], allowed["service"]) == ("reviews", "GET", "ratings")
@@ -62,13 +64,13 @@ def test_what_was_answered_stands_at_what_was_asked():
     ("status", "observed"), [(200, True), (405, True), (404, True), (403, False), (503, None), (0, None)]
 )
 def test_an_error_is_neither_allowed_nor_denied(status, observed):
-    with venue.use(Mesh(lambda *_: status)):
+    with backend.use(Mesh(lambda *_: status)):
         found = access.ask(["curl"])
     assert all(each is observed for each in found.observed)
 
 
 def test_a_caller_that_is_not_there_is_told():
-    with venue.use(Mesh(lambda *_: -1)), pytest.raises(venue.CommandFailed):
+    with backend.use(Mesh(lambda *_: -1)), pytest.raises(backend.CommandFailed):
         access.ask(["stranger"])
     with pytest.raises(LabError):
         access.ask(["nobody"])
@@ -134,14 +136,14 @@ class Pod(Live):
 
 
 def test_the_newest_line_for_the_path_is_waited_for():
-    with venue.use(Pod(denial("/ratings/1"), denial("/ratings/0?from=curl"))) as pod:
+    with backend.use(Pod(denial("/ratings/1"), denial("/ratings/0?from=curl"))) as pod:
         found = access_log.entry("ratings", "/ratings/0?from=curl").set_index("field").value
     assert found.request == "GET /ratings/0?from=curl HTTP/1.1"
     assert pod.looks == 2
 
 
 def test_a_line_that_never_comes_is_told():
-    with venue.use(Pod(denial("/ratings/1"))), pytest.raises(LabError):
+    with backend.use(Pod(denial("/ratings/1"))), pytest.raises(LabError):
         access_log.entry("ratings", "/ratings/0")
 
 
@@ -150,7 +152,7 @@ ISSUER = tokens.Issuer("https://login.bookshop.example")
 
 def text(token: tokens.Token) -> str:
     """What the gateway gets to see of it."""
-    with venue.use(Mesh()) as mesh:
+    with backend.use(Mesh()) as mesh:
         tokens.present({"it": token}, "/api")
     [(_, _, headers)] = mesh.asked
     return headers["Authorization"].removeprefix("Bearer ")
@@ -197,7 +199,7 @@ def test_neither_the_private_key_nor_a_token_is_ever_shown():
 
 
 def test_a_request_without_a_token_has_no_such_header():
-    with venue.use(Mesh()) as mesh:
+    with backend.use(Mesh()) as mesh:
         [row] = tokens.present({"none": None}, "/api").to_dict("records")
     assert "Authorization" not in (mesh.asked[0][2] or {})
     assert row == {"token": "none", "status": 200, "answer": ""}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.live import Live
+from labkit.backend.protocol import Response
 from labkit.errors import LabError
 from labkit.mesh import bookinfo
-from labkit.venue.live import Live
-from labkit.venue.seam import Response
 
 
 class Gateway(Live):
@@ -38,12 +38,12 @@ class Gateway(Live):
     ],
 )
 def test_a_page_tells_what_it_lacks(text, error):
-    with venue.use(Gateway(text)):
+    with backend.use(Gateway(text)):
         assert bookinfo.fetch().error == error
 
 
 def test_a_user_who_signed_in_is_one_by_cookie():
-    with venue.use(Gateway(headers={"set-cookie": "session=abc; HttpOnly; Path=/"})) as gateway:
+    with backend.use(Gateway(headers={"set-cookie": "session=abc; HttpOnly; Path=/"})) as gateway:
         jason = bookinfo.sign_in("jason")
         bookinfo.fetch(headers=jason, timeout=2)
     assert [asked[0] for asked in gateway.asked] == ["POST", "GET"]
@@ -52,12 +52,12 @@ def test_a_user_who_signed_in_is_one_by_cookie():
 
 
 def test_who_cannot_sign_in_is_told():
-    with venue.use(Gateway()), pytest.raises(LabError):
+    with backend.use(Gateway()), pytest.raises(LabError):
         bookinfo.sign_in("jason")
 
 
 def test_each_of_several_pages_is_asked_for_as_the_user():
-    with venue.use(Gateway("reviews-v2-abc-def")) as gateway:
+    with backend.use(Gateway("reviews-v2-abc-def")) as gateway:
         pages = bookinfo.page(2, {"Cookie": "session=abc"})
     assert list(pages.version) == ["v2", "v2"]
     assert [asked[2] for asked in gateway.asked] == [{"Cookie": "session=abc"}] * 2

@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import certificates
 from labkit.mesh.x509 import issue
@@ -167,13 +167,13 @@ class Mesh:
         if argv[1] == "exec":
             said = self.says[argv[argv.index("--container") - 1]]
             returncode, stdout, stderr = (0, said, "") if isinstance(said, str) else said
-        return venue.Completed(tuple(argv), returncode, stdout, stderr, 0.1)
+        return backend.Completed(tuple(argv), returncode, stdout, stderr, 0.1)
 
     def kubernetes(self, method, path, body, query, content_type):
         if path.endswith("/pods"):
             return json.dumps({"kind": "PodList", "items": self.pods})
         if path not in self.objects:
-            raise venue.KubernetesError(404, "NotFound", path, "")
+            raise backend.KubernetesError(404, "NotFound", path, "")
         return json.dumps(self.objects[path])
 
     def now(self) -> float:
@@ -254,13 +254,13 @@ def test_an_rsa_key_is_named_with_its_size():
 # -- from a proxy --------------------------------------------------------------------------------
 def test_the_chain_is_the_workloads_own_and_not_that_of_a_gateways_host():
     other = dump(mesh().leaf("spiffe://elsewhere/x"), name="kubernetes://bookinfo-credential")
-    with venue.use(Mesh({"ratings-v1-x": answer(other, dump(chain_text()))})):
+    with backend.use(Mesh({"ratings-v1-x": answer(other, dump(chain_text()))})):
         found = certificates.chain("ratings-v1-x")
     assert list(found.spiffe_id) == [RATINGS, ""]
 
 
 def test_the_proxy_is_not_asked_for_a_private_key():
-    with venue.use(Mesh({"ratings-v1-x": answer(dump(chain_text()))})) as asked:
+    with backend.use(Mesh({"ratings-v1-x": answer(dump(chain_text()))})) as asked:
         certificates.chain("ratings-v1-x")
     [argv] = asked.commands
     assert argv[-1].endswith("&mask=name,secret.tls_certificate.certificate_chain")
@@ -269,7 +269,7 @@ def test_the_proxy_is_not_asked_for_a_private_key():
 def test_a_private_key_in_an_answer_goes_no_further():
     leaking = dump(chain_text())
     leaking["secret"]["tls_certificate"]["private_key"] = {"inline_bytes": REDACTED}
-    with venue.use(Mesh({"ratings-v1-x": answer(leaking)})):
+    with backend.use(Mesh({"ratings-v1-x": answer(leaking)})):
         found = certificates.chain("ratings-v1-x")
     assert REDACTED not in found.to_csv()
     assert "redacted" not in found.to_csv()
@@ -290,13 +290,13 @@ REFUSALS = {
     "killed": ("command terminated with exit code 137", certificates.PodGone),
     "no proxy": ("Error from server (BadRequest): container istio-proxy is not valid for pod x", LabError),
     "forbidden": (FORBIDDEN, LabError),
-    "anything else": ("Unable to connect to the server", venue.CommandFailed),
+    "anything else": ("Unable to connect to the server", backend.CommandFailed),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("stderr", "error"), REFUSALS.values(), ids=REFUSALS)
 def test_each_refusal_is_an_error_of_its_own(stderr, error):
-    with venue.use(Mesh({"x": (1, "", stderr)})), pytest.raises(LabError) as raised:
+    with backend.use(Mesh({"x": (1, "", stderr)})), pytest.raises(LabError) as raised:
         certificates.chain("x")
     assert type(raised.value) is error
     assert "x" in raised.value.what
@@ -304,12 +304,12 @@ def test_each_refusal_is_an_error_of_its_own(stderr, error):
 
 @pytest.mark.parametrize("said", ["{}", answer(), answer(dump(chain_text(), "other"))])
 def test_a_proxy_that_has_no_certificate_yet(said):
-    with venue.use(Mesh({"x": said})), pytest.raises(LabError, match="istiod"):
+    with backend.use(Mesh({"x": said})), pytest.raises(LabError, match="istiod"):
         certificates.chain("x")
 
 
 def test_an_answer_that_breaks_off_is_an_error():
-    with venue.use(Mesh({"x": answer(dump(chain_text()))[:90]})), pytest.raises(LabError):
+    with backend.use(Mesh({"x": answer(dump(chain_text()))[:90]})), pytest.raises(LabError):
         certificates.chain("x")
 
 
@@ -322,7 +322,7 @@ def test_identities_are_those_of_ready_proxies():
         a_pod("reviews-v1-e", workload="reviews-v1"),
     ]
     says = {"ratings-v1-a": answer(dump(chain_text())), "reviews-v1-e": (1, "", "(NotFound)")}
-    with venue.use(Mesh(says, pods)):
+    with backend.use(Mesh(says, pods)):
         found = certificates.identities()
     assert list(found.columns) == certificates.IDENTITIES
     assert [(row.pod, row.workload, row.spiffe_id) for row in found.itertuples()] == [
@@ -333,19 +333,19 @@ def test_identities_are_those_of_ready_proxies():
 def test_identities_may_be_those_of_some_workloads():
     pods = [a_pod("ratings-v1-a"), a_pod("reviews-v1-e", workload="reviews-v1")]
     says = dict.fromkeys(("ratings-v1-a", "reviews-v1-e"), answer(dump(chain_text())))
-    with venue.use(Mesh(says, pods)):
+    with backend.use(Mesh(says, pods)):
         assert list(certificates.identities(workloads=["reviews-v1"]).pod) == ["reviews-v1-e"]
 
 
 def test_no_pods_no_identities():
-    with venue.use(Mesh()):
+    with backend.use(Mesh()):
         assert list(certificates.identities().columns) == certificates.IDENTITIES
 
 
 # -- from the wire -------------------------------------------------------------------------------
 def test_the_wire_shows_the_chain_that_the_proxy_holds():
     says = {"deploy/curl": chain_text(), "ratings-v1-x": answer(dump(chain_text()))}
-    with venue.use(Mesh(says)) as asked:
+    with backend.use(Mesh(says)) as asked:
         shown, held = certificates.from_the_wire("ratings:9080"), certificates.chain("ratings-v1-x")
     pd.testing.assert_frame_equal(shown, held)
     assert asked.commands[0][-1] == "ratings:9080"
@@ -366,14 +366,14 @@ NO_HANDSHAKES = {
 
 @pytest.mark.parametrize(("returncode", "stderr", "why"), NO_HANDSHAKES.values(), ids=NO_HANDSHAKES)
 def test_a_server_that_shows_no_certificate(returncode, stderr, why):
-    with venue.use(Mesh({"deploy/curl": (returncode, "", stderr)})), pytest.raises(LabError) as raised:
+    with backend.use(Mesh({"deploy/curl": (returncode, "", stderr)})), pytest.raises(LabError) as raised:
         certificates.from_the_wire("ratings:9080")
     assert why in raised.value.why
 
 
 def test_a_client_that_is_gone():
     says = {"deploy/curl": (1, "", 'Error from server (NotFound): deployments.apps "curl" not found')}
-    with venue.use(Mesh(says)), pytest.raises(certificates.PodGone):
+    with backend.use(Mesh(says)), pytest.raises(certificates.PodGone):
         certificates.from_the_wire("ratings:9080")
 
 
@@ -382,19 +382,19 @@ CONFIG_MAP = "/api/v1/namespaces/default/configmaps/istio-ca-root-cert"
 
 
 def test_the_root_is_in_the_namespaces_config_map():
-    with venue.use(Mesh(objects={CONFIG_MAP: {"data": {"root-cert.pem": mesh().pem()}}})):
+    with backend.use(Mesh(objects={CONFIG_MAP: {"data": {"root-cert.pem": mesh().pem()}}})):
         found = certificates.root()
     assert list(found.is_ca) == [True]
 
 
 def test_without_istio_there_is_no_root():
-    with venue.use(Mesh()), pytest.raises(LabError, match="istio-ca-root-cert"):
+    with backend.use(Mesh()), pytest.raises(LabError, match="istio-ca-root-cert"):
         certificates.root()
 
 
 # -- verification --------------------------------------------------------------------------------
 def verified(chain: str, root: str, at: datetime = NOW) -> pd.DataFrame:
-    with venue.use(Mesh(date=at)):
+    with backend.use(Mesh(date=at)):
         return certificates.verify(certificates.parse(chain), certificates.parse(root))
 
 
@@ -474,7 +474,7 @@ def deployment(**annotations: str) -> dict:
 
 def rotated(objects: dict, ttl_seconds: int | None) -> str | None:
     """The proxy configuration that the Deployment has after it."""
-    with venue.use(Mesh(pods=[a_pod("ratings-v1-a")], objects=objects)) as asked:
+    with backend.use(Mesh(pods=[a_pod("ratings-v1-a")], objects=objects)) as asked:
         certificates.rotate("ratings-v1", ttl_seconds)
     patch, waited = asked.commands
     assert waited[:4] == ["kubectl", "rollout", "status", "deployment/ratings-v1"]
@@ -506,14 +506,14 @@ def test_given_back_the_annotation_is_gone():
 
 @pytest.mark.parametrize("ttl_seconds", [0, -60, 9, 90 * 24 * 3600 + 1])
 def test_a_lifetime_that_cannot_be_changes_nothing(ttl_seconds):
-    with venue.use(Mesh(pods=[a_pod("ratings-v1-a")], objects=deployment())) as asked, pytest.raises(LabError):
+    with backend.use(Mesh(pods=[a_pod("ratings-v1-a")], objects=deployment())) as asked, pytest.raises(LabError):
         certificates.rotate("ratings-v1", ttl_seconds)
     assert asked.commands == []
 
 
 def test_a_workload_outside_of_the_mesh_has_nothing_to_rotate():
     outside = Mesh(pods=[a_pod("ratings-v1-a", proxy=False)], objects=deployment())
-    with venue.use(outside), pytest.raises(LabError, match="no proxy"):
+    with backend.use(outside), pytest.raises(LabError, match="no proxy"):
         certificates.rotate("ratings-v1")
     assert outside.commands == []
 
@@ -524,7 +524,7 @@ def held(pod: str, serial: int) -> dict[str, str]:
 
 
 def watched(live: Mesh, seconds: float = 10) -> pd.DataFrame:
-    with venue.use(live):
+    with backend.use(live):
         return certificates.serials(["ratings-v1"], seconds)
 
 
@@ -556,7 +556,7 @@ def test_a_clock_that_is_set_meanwhile_turns_no_order_round():
 
 def test_a_look_is_dated_to_the_millisecond():
     live = Mesh(held("ratings-v1-a", 1), [a_pod("ratings-v1-a")])
-    with venue.use(live):
+    with backend.use(live):
         seen = certificates.serials(["ratings-v1"], seconds=2, every=1.001)
     assert all(time == time.round("ms") for time in seen.time)
 
@@ -576,7 +576,7 @@ def test_what_cannot_be_watched_is_said_at_once(pods):
 def test_what_is_seen_is_told():
     told: list[str] = []
     live = Mesh(held("ratings-v1-a", 1), [a_pod("ratings-v1-a")], changes={102.0: {"says": held("ratings-v1-a", 2)}})
-    with venue.use(live):
+    with backend.use(live):
         certificates.serials(["ratings-v1"], 2, report=told.append)
     assert [text.split()[0] for text in told] == ["1", "2"]
 
@@ -590,7 +590,7 @@ class Kubectl:
 
     def run(self, argv, *, stdin, **_):
         self.argv, self.stdin = argv, stdin
-        return venue.Completed(tuple(argv), 0, "secret/bookinfo serverside-applied", "", 0.1)
+        return backend.Completed(tuple(argv), 0, "secret/bookinfo serverside-applied", "", 0.1)
 
 
 @given(st.from_regex(r"[a-z]{1,20}(\.[a-z]{1,20}){1,3}", fullmatch=True))
@@ -606,7 +606,7 @@ def test_a_tls_client_that_trusts_the_ca_accepts_the_servers_certificate_for_its
 
 
 def test_a_gateways_key_goes_into_its_secret_and_nowhere_else():
-    with venue.use(Kubectl()) as kubectl:
+    with backend.use(Kubectl()) as kubectl:
         made = certificates.for_gateway("bookinfo.example.com", "bookinfo")
     secret = json.loads(kubectl.stdin)
     key = load_pem_private_key(secret["stringData"]["tls.key"].encode(), None)

@@ -7,13 +7,14 @@ import time
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from labkit import choosing, venue
+from labkit import backend
+from labkit.backend.live import Live
 from labkit.cluster import engine
 from labkit.cluster.engine import Engine
 from labkit.errors import LabError
-from labkit.venue.live import Live
-from labkit.venue.recorded import Recorded
-from labkit.venue.recording import Recording
+from labkit.notebook import choosing
+from labkit.recordings.recorder import Recording
+from labkit.recordings.replay import Recorded
 
 
 @pytest.fixture(autouse=True)
@@ -75,13 +76,13 @@ def test_the_venue_hears_of_each_cell(monkeypatch, capsys):
             self.heard.append("end")
 
     monkeypatch.setattr(choosing, "chosen", Hearing)
-    before = venue._current
+    before = backend._current
     shell = InteractiveShell()
     try:
-        shell.run_cell("from labkit import choosing; choosing.begin(get_ipython())", store_history=True)
+        shell.run_cell("from labkit.notebook import choosing; choosing.begin(get_ipython())", store_history=True)
         shell.run_cell("1 + 1", store_history=True)
     finally:
-        venue.install(before)
+        backend.install(before)
         InteractiveShell.clear_instance()
     assert Hearing.heard == ["end", "1 + 1", "end"]
     assert "Live mesh" in capsys.readouterr().out

@@ -11,15 +11,16 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import choosing, cli, settings, venue
+from labkit import backend, cli, settings
+from labkit.backend.context import Context
+from labkit.backend.live import Live
 from labkit.cluster import bring_up, context
 from labkit.course import claim, parts, verbs
 from labkit.errors import LabError
 from labkit.mesh import istio, leftovers
+from labkit.notebook import choosing
 from labkit.progress import Progress
-from labkit.venue.context import Context
-from labkit.venue.live import Live
-from labkit.venue.recorded import Recorded
+from labkit.recordings.replay import Recorded
 
 OURS = "reader"
 SILENT = Progress(lambda event: None, lambda: 0.0)
@@ -66,22 +67,22 @@ class Kubectl(Live):
         changed = yaml.safe_load(path.read_text())
         changed["contexts"][0]["context"]["namespace"] = argv[argv.index("--namespace") + 1]
         path.write_text(yaml.safe_dump(changed))
-        return venue.Completed(tuple(argv), 0, "", "", 0.0)
+        return backend.Completed(tuple(argv), 0, "", "", 0.0)
 
     def _view(self, argv, config):
         name = argv[argv.index("--context") + 1]
         found = [each for each in config["contexts"] if each["name"] == name]
         if not found:
-            return venue.Completed(tuple(argv), 1, "", f"error: cannot locate context {name}", 0.0)
+            return backend.Completed(tuple(argv), 1, "", f"error: cannot locate context {name}", 0.0)
         alone = yaml.safe_dump({**config, "contexts": found, "current-context": name})
-        return venue.Completed(tuple(argv), 0, alone, "", 0.0)
+        return backend.Completed(tuple(argv), 0, alone, "", 0.0)
 
 
 # -- the course's own kubeconfig ------------------------------------------------------------------------
 def test_the_course_keeps_that_context_alone_in_the_readers_namespace_for_nobody_else_to_read(readers, monkeypatch):
     in_namespace(monkeypatch, "mine")
     before = hashlib.sha256(readers.read_bytes()).digest()
-    with venue.use(Kubectl()):
+    with backend.use(Kubectl()):
         context.keep()
         context.keep()  # as the next kernel does
 
@@ -96,7 +97,7 @@ def test_the_course_keeps_that_context_alone_in_the_readers_namespace_for_nobody
 
 def test_a_context_that_is_not_there_is_named_with_the_file_it_was_looked_for_in(readers, monkeypatch):
     monkeypatch.setenv("LABKIT_VENUE", "context:gone")
-    with venue.use(Kubectl()), pytest.raises(LabError) as missing:
+    with backend.use(Kubectl()), pytest.raises(LabError) as missing:
         context.keep()
     assert "gone" in missing.value.what
     assert str(readers) in missing.value.what
@@ -117,7 +118,7 @@ def test_each_context_has_a_folder_of_its_own_beneath_the_courses(one, other):
 )
 def test_a_namespace_that_is_no_readers_own_is_refused_and_nothing_kept(readers, monkeypatch, namespace):
     in_namespace(monkeypatch, namespace)
-    with venue.use(Kubectl()), pytest.raises(LabError) as refused:
+    with backend.use(Kubectl()), pytest.raises(LabError) as refused:
         context.keep()
     assert f"LABKIT_NAMESPACE={OURS}" in refused.value.fix  # the context's own
     assert not settings.settings().kubeconfig.exists()
@@ -126,7 +127,7 @@ def test_a_namespace_that_is_no_readers_own_is_refused_and_nothing_kept(readers,
 def test_a_context_that_names_no_namespace_leaves_it_to_the_reader(readers, monkeypatch):
     in_namespace(monkeypatch, "")
     readers.write_text(kubeconfig("company", namespace=""))
-    with venue.use(Kubectl()), pytest.raises(LabError) as unnamed:
+    with backend.use(Kubectl()), pytest.raises(LabError) as unnamed:
         context.keep()
     assert "LABKIT_NAMESPACE=NAME" in unnamed.value.fix
 
@@ -149,14 +150,14 @@ class Cluster(Context):
     def run(self, argv, **options):
         if argv[:3] != ["kubectl", "get", "all"]:
             return super().run(argv, **options)
-        return venue.Completed(tuple(argv), 0, self.workloads, "", 0.0)
+        return backend.Completed(tuple(argv), 0, self.workloads, "", 0.0)
 
     def kubernetes(self, method, path, body, query, content_type):
         if method != "GET":
             super().kubernetes(method, path, body, query, content_type)
         found = self.objects.get(path, 404)
         if isinstance(found, int):
-            raise venue.KubernetesError(found, "Error", path, "")
+            raise backend.KubernetesError(found, "Error", path, "")
         return json.dumps({"kind": "List", "items": found} if isinstance(found, list) else found)
 
 
@@ -180,11 +181,11 @@ def istiod(image: str, available: int = 1) -> dict[str, object]:
 
 def test_an_empty_namespace_is_claimed_once_and_from_then_on_known(readers):
     settings.settings().context_folder.mkdir(parents=True)
-    with venue.use(Cluster(namespace())):
+    with backend.use(Cluster(namespace())):
         claim.claim()
-    with venue.use(Cluster(namespace(), "pod/bookinfo\n")):
+    with backend.use(Cluster(namespace(), "pod/bookinfo\n")):
         claim.claim()
-    with venue.use(Cluster(namespace(uid="2"), "pod/somebody-elses\n")), pytest.raises(LabError) as another:
+    with backend.use(Cluster(namespace(uid="2"), "pod/somebody-elses\n")), pytest.raises(LabError) as another:
         claim.claim()  # of the same name, in another cluster or made anew
     assert "pod/somebody-elses" in another.value.why
 
@@ -192,7 +193,7 @@ def test_an_empty_namespace_is_claimed_once_and_from_then_on_known(readers):
 @pytest.mark.parametrize("kind", ["secrets", "configmaps", "serviceaccounts"])
 def test_a_namespace_with_anything_in_it_that_goto_would_remove_is_not_claimed(readers, kind):
     there = {f"{NAMESPACE}/{kind}": [{"metadata": {"name": "theirs"}}]}
-    with venue.use(Cluster(namespace() | there)), pytest.raises(LabError) as refused:
+    with backend.use(Cluster(namespace() | there)), pytest.raises(LabError) as refused:
         claim.claim()
     assert "theirs" in refused.value.why
     assert not settings.settings().context_folder.exists()
@@ -200,21 +201,21 @@ def test_a_namespace_with_anything_in_it_that_goto_would_remove_is_not_claimed(r
 
 @pytest.mark.parametrize(("status", "told"), [(404, "create namespace"), (0, "answers"), (401, "answers")])
 def test_a_cluster_without_the_namespace_or_an_answer_says_what_to_look_at(readers, status, told):
-    with venue.use(Cluster({NAMESPACE: status})), pytest.raises(LabError) as refused:
+    with backend.use(Cluster({NAMESPACE: status})), pytest.raises(LabError) as refused:
         bring_up.bring_up(SILENT)
     assert told in refused.value.fix
     assert "--context company" in refused.value.fix
 
 
 def test_what_the_api_server_forbids_is_told_in_its_own_words(readers):
-    with venue.use(Cluster({NAMESPACE: 403})), pytest.raises(venue.KubernetesError) as forbidden:
+    with backend.use(Cluster({NAMESPACE: 403})), pytest.raises(backend.KubernetesError) as forbidden:
         bring_up.bring_up(SILENT)
     assert forbidden.value.status == 403
 
 
 # -- Istio, found in place ------------------------------------------------------------------------------
 def test_any_version_of_istio_that_is_available_stands_and_is_told():
-    with venue.use(Cluster(istiod("registry.example.com:5000/pilot:1.27.0-distroless@sha256:ab"))):
+    with backend.use(Cluster(istiod("registry.example.com:5000/pilot:1.27.0-distroless@sha256:ab"))):
         assert parts.ISTIO.stands()
         assert parts.ISTIO.detail() == "1.27.0-distroless, found in place"
         parts.ISTIO.make(SILENT)
@@ -222,16 +223,16 @@ def test_any_version_of_istio_that_is_available_stands_and_is_told():
 
 @pytest.mark.parametrize("found", [{}, istiod("pilot:1.27.0", available=0)])
 def test_without_one_it_is_said_that_others_must_install_it(found):
-    with venue.use(Cluster(found)):
+    with backend.use(Cluster(found)):
         assert not parts.ISTIO.stands()
-        with pytest.raises(venue.NotYours) as refused:
+        with pytest.raises(backend.NotYours) as refused:
             parts.ISTIO.make(SILENT)
     assert "ask those who run the cluster" in refused.value.fix
 
 
 def test_goto_leaves_what_is_found_and_says_so(readers, monkeypatch):
     monkeypatch.setattr(context, "find", lambda progress: None)
-    with venue.use(Cluster(namespace() | istiod("pilot:1.27.0"))):
+    with backend.use(Cluster(namespace() | istiod("pilot:1.27.0"))):
         place = verbs.goto("02", lambda event: None)
         changed = verbs.what_changed()
     assert place.found == ("Istio", "injection label")
@@ -246,7 +247,7 @@ def test_a_place_in_the_courses_own_cluster_reads_as_ever():
 def test_only_the_readers_namespace_is_looked_through_for_leftovers():
     theirs = {"metadata": {"name": "theirs"}}
     listed = {"/api/v1/namespaces": [theirs], "/api/v1/persistentvolumes": [theirs], f"{NAMESPACE}/pods": [theirs]}
-    with venue.use(Cluster(listed)):
+    with backend.use(Cluster(listed)):
         assert [(left.resource, left.namespace) for left in leftovers.find(OURS, [])] == [("pods", OURS)]
 
 
@@ -255,16 +256,16 @@ def test_only_the_readers_namespace_is_looked_through_for_leftovers():
     [({}, False), ({"istio.io/rev": "a"}, True), ({"istio.io/rev": "a", "istio-injection": "disabled"}, False)],
 )
 def test_a_namespace_may_ask_one_revision_for_its_sidecars(labels, enabled):
-    with venue.use(Cluster({NAMESPACE: {"metadata": {"labels": labels}}})):
+    with backend.use(Cluster({NAMESPACE: {"metadata": {"labels": labels}}})):
         assert istio.injection_is_enabled(OURS) == enabled
 
 
 def test_an_analysis_that_could_not_look_is_no_clean_one():
     class Forbidden(Live):
         def run(self, argv, **_):
-            return venue.Completed(tuple(argv), 1, "", "Error: secrets is forbidden", 0.0)
+            return backend.Completed(tuple(argv), 1, "", "Error: secrets is forbidden", 0.0)
 
-    with venue.use(Forbidden()), pytest.raises(venue.CommandFailed):
+    with backend.use(Forbidden()), pytest.raises(backend.CommandFailed):
         istio.analyze()
 
 
@@ -280,16 +281,16 @@ def test_an_analysis_that_could_not_look_is_no_clean_one():
 def test_the_gateway_is_where_the_load_balancer_is_unless_the_reader_says_otherwise(
     readers, monkeypatch, given_to_it, address
 ):
-    with venue.use(Cluster({GATEWAY: {"status": {"loadBalancer": {"ingress": [given_to_it]}}}})):
-        assert venue.gateway() == address
+    with backend.use(Cluster({GATEWAY: {"status": {"loadBalancer": {"ingress": [given_to_it]}}}})):
+        assert backend.gateway() == address
         monkeypatch.setenv("LABKIT_GATEWAY", "http://127.0.0.1:8080/")
-        assert venue.gateway() == "http://127.0.0.1:8080"
+        assert backend.gateway() == "http://127.0.0.1:8080"
 
 
 @pytest.mark.parametrize("service", [{"status": {"loadBalancer": {}}}, {}, 403, 404])
 def test_a_gateway_without_an_address_names_the_command_that_gives_it_one(readers, service):
-    with venue.use(Cluster({GATEWAY: service})), pytest.raises(LabError) as unknown:
-        venue.gateway()
+    with backend.use(Cluster({GATEWAY: service})), pytest.raises(LabError) as unknown:
+        backend.gateway()
     assert "port-forward -n istio-system" in unknown.value.fix
     assert "LABKIT_GATEWAY" in unknown.value.fix
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from labkit import venue
+from labkit import backend
 from labkit.course import labs, verbs
 from labkit.course.checks import Check, Report, Seen
 from labkit.course.labs.lab_03_install_profiles import profile_is_demo
@@ -92,15 +92,15 @@ class Clock:
 
 
 def test_a_wait_ends_with_what_it_waited_for():
-    with venue.use(Clock()) as clock:
-        seen = venue.wait("three seconds", clock.now, lambda now: now >= 3, timeout=10, every=1.0)
+    with backend.use(Clock()) as clock:
+        seen = backend.wait("three seconds", clock.now, lambda now: now >= 3, timeout=10, every=1.0)
     assert seen == 3
 
 
 def test_a_wait_that_fails_tells_each_state_once_and_the_last_one_in_its_error():
     told: list[str] = []
-    with venue.use(Clock()), pytest.raises(LabError) as failure:
-        venue.wait("readiness", lambda: "ImagePullBackOff", lambda _: False, timeout=2, report=told.append)
+    with backend.use(Clock()), pytest.raises(LabError) as failure:
+        backend.wait("readiness", lambda: "ImagePullBackOff", lambda _: False, timeout=2, report=told.append)
     assert told == ["ImagePullBackOff"]
     assert "ImagePullBackOff" in failure.value.why
 
@@ -125,7 +125,7 @@ class Live:
 
 
 def test_a_solution_shows_what_it_changes_and_not_what_merely_stands_elsewhere():
-    with venue.use(Live()):
+    with backend.use(Live()):
         diff = verbs.solution("07.1").splitlines()
 
     assert [line for line in diff[3:] if line.startswith(("-", "+"))] == ["-  timeout: 1s", "+  timeout: 0.5s"]
@@ -142,7 +142,7 @@ class Mesh:
 
 
 def test_a_profile_without_demos_access_log_is_another_one():
-    with venue.use(Mesh("accessLogFile: /dev/stdout")):
+    with backend.use(Mesh("accessLogFile: /dev/stdout")):
         assert profile_is_demo().passed
-    with venue.use(Mesh("enablePrometheusMerge: true")):
+    with backend.use(Mesh("enablePrometheusMerge: true")):
         assert not profile_is_demo().passed

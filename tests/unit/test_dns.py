@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.live import Live
 from labkit.errors import LabError
 from labkit.mesh import dns
-from labkit.venue.live import Live
 
 addresses = st.ip_addresses(v=4).map(str)
 hosts = st.from_regex(r"[a-z]{1,9}(\.[a-z]{1,9}){0,3}", fullmatch=True)
@@ -98,7 +98,7 @@ class Cluster(Live):
         self.argv = argv
         self.counts = [before + more for before, more in zip(self.counts, self.growth, strict=True)]
         line = f'{{"address": "{self.address}", "seconds": 0.004}}\n'
-        return venue.Completed(tuple(argv), 0, line * int(argv[-2]), "", 0.1)
+        return backend.Completed(tuple(argv), 0, line * int(argv[-2]), "", 0.1)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ class Cluster(Live):
     ids=["off", "on", "forwarded"],
 )
 def test_a_lookup_tells_the_answer_and_who_was_asked(cluster, expected):
-    with venue.use(cluster):
+    with backend.use(cluster):
         [row] = dns.lookup("details.default", pods=["client.mine"], times=2).itertuples(index=False)
     assert cluster.argv[-2:] == ["2", "details.default"]
     assert tuple(row) == ("details.default", "client.mine", *expected)
 
 
 def test_a_name_that_nobody_knows_has_no_address_and_no_time():
-    with venue.use(Cluster(address="", kube_dns=8)):
+    with backend.use(Cluster(address="", kube_dns=8)):
         [row] = dns.lookup("books.internal", pods=["client.mine"]).itertuples()
     assert (row.address, row.source) == ("", dns.KUBE_DNS)
     assert row.milliseconds != row.milliseconds
@@ -139,7 +139,7 @@ class Agent(Cluster):
     def _get(self, path):
         table = self.tables.pop(0)
         if table is None:
-            raise venue.Unreachable("no answer", "404", "")
+            raise backend.Unreachable("no answer", "404", "")
         return json.dumps({"table": table})
 
     def sleep(self, seconds):
@@ -148,11 +148,11 @@ class Agent(Cluster):
 
 def test_waiting_ends_with_the_address_that_the_sidecar_gives():
     known = {"books.internal": {"ips": ["240.240.0.1", "2001:2::1"], "registry": "External"}}
-    with venue.use(Agent({}, known)):
+    with backend.use(Agent({}, known)):
         assert dns.wait_until_known("books.internal", "client.mine") == "240.240.0.1"
 
 
 def test_a_sidecar_without_a_table_is_told():
-    with venue.use(Agent(None)), pytest.raises(LabError) as caught:
+    with backend.use(Agent(None)), pytest.raises(LabError) as caught:
         dns.table("client.mine")
     assert "ISTIO_META_DNS_CAPTURE" in caught.value.fix

@@ -8,11 +8,11 @@ from importlib.machinery import SourceFileLoader
 
 import pytest
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.protocol import Completed
 from labkit.cluster import engine
 from labkit.errors import LabError
 from labkit.progress import Progress
-from labkit.venue.seam import Completed
 
 INFO = {
     "OperatingSystem": "Debian GNU/Linux 12 (bookworm)",
@@ -43,12 +43,12 @@ class Machine:
 
 
 def seen(machine) -> engine.Engine:
-    with venue.use(machine):
+    with backend.use(machine):
         return engine.state()
 
 
 def install(machine):
-    with venue.use(machine):
+    with backend.use(machine):
         return engine.install(Progress(lambda event: None, lambda: 0.0))
 
 
@@ -71,7 +71,7 @@ def test_no_engine_no_permission_and_not_running_have_remedies_of_their_own():
 
 
 def test_requiring_an_engine_that_is_not_there_raises():
-    with venue.use(NOT_RUNNING), pytest.raises(LabError):
+    with backend.use(NOT_RUNNING), pytest.raises(LabError):
         engine.require()
 
 
@@ -95,7 +95,7 @@ def test_elsewhere_nothing_is_installed(monkeypatch, debian, user):
 def test_what_was_not_started_here_is_not_stopped(tmp_path, monkeypatch):
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
     machine = Machine()
-    with venue.use(machine):
+    with backend.use(machine):
         assert not engine.stop()
     assert machine.ran == []
 

@@ -17,7 +17,7 @@ import yaml
 from tornado import tcpclient, web, websocket
 from tornado.iostream import StreamClosedError
 
-from labkit import venue
+from labkit import backend
 
 PORT = 15000
 DATA, ERROR = b"\0", b"\1"
@@ -135,7 +135,7 @@ def kubeconfig(port: int) -> dict:
 
 
 def test_many_answers_over_one_connection(api_server):
-    with venue.port_forward("default", "reviews", PORT) as get:
+    with backend.port_forward("default", "reviews", PORT) as get:
         for path in ("/stats", "/config_dump?include_eds"):
             assert get(path) == path * 100_000
         assert Forward.open_now == 1
@@ -145,7 +145,7 @@ def test_several_pods_at_once(api_server):
     from concurrent.futures import ThreadPoolExecutor
 
     def ask(path):
-        with venue.port_forward("default", "reviews", PORT) as get:
+        with backend.port_forward("default", "reviews", PORT) as get:
             return get(path)
 
     paths = [f"/{n}" for n in range(8)]
@@ -154,31 +154,31 @@ def test_several_pods_at_once(api_server):
 
 
 def test_nothing_stays_open(api_server):
-    with venue.port_forward("default", "reviews", PORT) as get:
+    with backend.port_forward("default", "reviews", PORT) as get:
         get("/stats")
-    venue.wait("The far end sees it closed", lambda: Forward.open_now, lambda n: n == 0, timeout=5, every=0.01)
+    backend.wait("The far end sees it closed", lambda: Forward.open_now, lambda n: n == 0, timeout=5, every=0.01)
 
 
 def test_a_missing_permission_is_named(api_server):
-    with pytest.raises(venue.KubernetesError) as raised, venue.port_forward("default", "forbidden", PORT):
+    with pytest.raises(backend.KubernetesError) as raised, backend.port_forward("default", "forbidden", PORT):
         pass
     assert raised.value.status == 403
     assert "pods/portforward" in raised.value.why
 
 
 def test_a_port_where_nobody_listens(api_server):
-    with venue.port_forward("default", "silent", PORT) as get, pytest.raises(venue.Unreachable) as raised:
+    with backend.port_forward("default", "silent", PORT) as get, pytest.raises(backend.Unreachable) as raised:
         get("/stats")
     assert "connection refused" in raised.value.why
 
 
 def test_a_pod_that_vanishes_between_two_requests(api_server):
-    with venue.port_forward("default", "vanishing", PORT) as get, pytest.raises(venue.Unreachable):
+    with backend.port_forward("default", "vanishing", PORT) as get, pytest.raises(backend.Unreachable):
         get("/stats")
 
 
 def test_an_answer_that_is_no_success(api_server):
-    with venue.port_forward("default", "reviews", PORT) as get, pytest.raises(venue.Unreachable, match="404"):
+    with backend.port_forward("default", "reviews", PORT) as get, pytest.raises(backend.Unreachable, match="404"):
         get("/nothing")
 
 
@@ -187,6 +187,6 @@ def test_no_api_server(tmp_path, monkeypatch):
 
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
     (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig(free_port())))
-    with pytest.raises(venue.KubernetesError) as raised, venue.port_forward("default", "reviews", PORT):
+    with pytest.raises(backend.KubernetesError) as raised, backend.port_forward("default", "reviews", PORT):
         pass
     assert raised.value.status == 0

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.context import Context, guard
+from labkit.backend.context.shell import install
 from labkit.settings import MANIFESTS
-from labkit.venue.context import Context, guard
-from labkit.venue.context.shell import install
 
 OURS = "reader"
 CHANGES = [
@@ -132,7 +132,7 @@ def test_what_stays_in_the_readers_namespace_or_only_looks_is_let_through(comman
     ],
 )
 def test_what_belongs_to_others_is_refused(command):
-    with pytest.raises(venue.NotYours) as refused:
+    with pytest.raises(backend.NotYours) as refused:
         check(command)
     assert OURS in refused.value.why
 
@@ -146,7 +146,7 @@ def test_what_belongs_to_others_is_refused(command):
 def test_no_change_goes_to_another_namespace_wherever_its_flag_stands(change, namespace, flag, place):
     words = shlex.split(change)
     words[place:place] = shlex.split(flag.format(namespace))
-    with pytest.raises(venue.NotYours):
+    with pytest.raises(backend.NotYours):
         check(shlex.join(words))
 
 
@@ -154,7 +154,7 @@ def test_no_change_goes_to_another_namespace_wherever_its_flag_stands(change, na
 def test_any_words_are_either_let_through_or_refused(words, program):
     try:
         guard.check_command([program, *words], "", MANIFESTS, OURS)
-    except venue.NotYours:
+    except backend.NotYours:
         return
 
 
@@ -169,7 +169,7 @@ BEYOND = ["06-gateway-api", "13-namespaces", "14-outside", "14-require-token", "
 
 @pytest.mark.parametrize("manifest", BEYOND)
 def test_those_that_reach_beyond_one_namespace_may_not(manifest):
-    with pytest.raises(venue.NotYours):
+    with pytest.raises(backend.NotYours):
         check(f"kubectl apply -f {MANIFESTS / manifest}.yaml")
 
 
@@ -199,7 +199,7 @@ def test_each_object_of_a_manifest_is_looked_at_from_a_pipe_a_file_and_a_folder(
         if stays:
             check(f"kubectl {command}", text, tmp_path)
         else:
-            with pytest.raises(venue.NotYours):
+            with pytest.raises(backend.NotYours):
                 check(f"kubectl {command}", text, tmp_path)
 
 
@@ -238,7 +238,7 @@ def test_a_request_for_the_readers_namespace_is_sent(method, path):
     ],
 )
 def test_a_request_for_anything_else_is_not(method, path):
-    with pytest.raises(venue.NotYours):
+    with pytest.raises(backend.NotYours):
         guard.check_request(method, path, OURS)
 
 
@@ -251,7 +251,7 @@ def test_no_path_leads_out_of_the_readers_namespace(root, segments):
     path = "/".join(["", root, OURS, *segments])
     try:
         guard.check_request("DELETE", path, OURS)
-    except venue.NotYours:
+    except backend.NotYours:
         return
     assert posixpath.normpath(unquote(unquote(path))).startswith(f"/{root}/{OURS}/")
 
@@ -268,9 +268,9 @@ def shell(monkeypatch, tmp_path):
     kubectl.write_text('#!/bin/sh\necho "$KUBECONFIG: $*"\n[ "$2" != -f ] || cat\n')
     kubectl.chmod(0o700)
 
-    def run(script: str) -> venue.Completed:
-        with venue.use(Context(OURS)):
-            return venue.run(["bash", "-euo", "pipefail", "-c", script], check=False)
+    def run(script: str) -> backend.Completed:
+        with backend.use(Context(OURS)):
+            return backend.run(["bash", "-euo", "pipefail", "-c", script], check=False)
 
     return run
 

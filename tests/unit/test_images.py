@@ -7,11 +7,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.protocol import Completed
 from labkit.cluster import images
 from labkit.errors import LabError
 from labkit.progress import Progress
-from labkit.venue.seam import Completed
 
 NAMES = st.from_regex(r"[a-z]{1,8}\.io/[a-z]{1,8}:[0-9]{1,3}", fullmatch=True)
 PODS = st.recursive(
@@ -40,7 +40,7 @@ def test_what_is_no_name_is_not_taken_for_one(image):
 
 
 def test_a_release_without_a_sample_is_named(tmp_path):
-    with venue.use(Docker()), pytest.raises(LabError) as caught:
+    with backend.use(Docker()), pytest.raises(LabError) as caught:
         images.wanted(tmp_path, tmp_path / "istioctl")
     assert "bookinfo.yaml" in caught.value.what
 
@@ -72,7 +72,7 @@ def quiet() -> Progress:
 
 def make(docker, name="istio-lab/node:1"):
     filled = []
-    with venue.use(docker):
+    with backend.use(docker):
         images.with_images("base", name, filled.append, quiet())
     return filled
 
@@ -97,7 +97,7 @@ def test_the_container_is_removed_whatever_happens(error):
     def fill(_):
         raise error
 
-    with venue.use(docker), pytest.raises((KeyboardInterrupt, LabError)):
+    with backend.use(docker), pytest.raises((KeyboardInterrupt, LabError)):
         images.with_images("base", "istio-lab/node:1", fill, quiet())
     assert docker.ran[-1].startswith("docker rm --force")
     assert not any("commit" in command for command in docker.ran)
@@ -112,7 +112,7 @@ def test_an_engine_without_room_says_so():
 
 def test_the_node_image_is_named_after_all_that_it_holds():
     engine = Docker(present=["base", "a", "b"])
-    with venue.use(engine):
+    with backend.use(engine):
         assert images.node_image("base", "a") != images.node_image("base", "b")
         names = [images.preload("base", ["a", "b"], quiet(), unpacked=way) for way in (True, True, False)]
     assert names[0] == names[1] != names[2]

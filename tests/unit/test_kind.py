@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster import kind
 from labkit.errors import LabError
 from labkit.progress import Progress
@@ -21,9 +21,9 @@ class Engine:
     def __init__(self, container: dict | None = None, taken: frozenset[int] = frozenset()) -> None:
         self.container, self.taken = container, taken
 
-    def run(self, argv, **_) -> venue.Completed:
+    def run(self, argv, **_) -> backend.Completed:
         found = self.container is not None
-        return venue.Completed(tuple(argv), 0 if found else 1, json.dumps([self.container]), "", 0.0)
+        return backend.Completed(tuple(argv), 0 if found else 1, json.dumps([self.container]), "", 0.0)
 
     def port_is_free(self, host: str, port: int) -> bool:
         return port not in self.taken
@@ -47,23 +47,23 @@ def home(monkeypatch, tmp_path) -> Path:
 
 @pytest.mark.parametrize("prefix", ["", "/host_mnt"])
 def test_a_node_with_the_courses_mark_is_ours(home, prefix):
-    with venue.use(Engine(container(f"{prefix}{home}/owner"))):
+    with backend.use(Engine(container(f"{prefix}{home}/owner"))):
         node = kind.node()
     assert (node.ours, node.port, node.running) == (True, 8081, True)
 
 
 def test_a_node_of_another_home_is_not_ours():
-    with venue.use(Engine(container("/somewhere/else/owner"))):
+    with backend.use(Engine(container("/somewhere/else/owner"))):
         assert not kind.node().ours
 
 
 def test_the_next_free_port_is_taken():
-    with venue.use(Engine(taken=frozenset({8080, 8081}))):
+    with backend.use(Engine(taken=frozenset({8080, 8081}))):
         assert kind.free_port() == 8082
 
 
 def test_no_free_port_is_said():
-    with venue.use(Engine(taken=frozenset(range(8000, 9000)))), pytest.raises(LabError):
+    with backend.use(Engine(taken=frozenset(range(8000, 9000)))), pytest.raises(LabError):
         kind.free_port()
 
 
@@ -86,19 +86,19 @@ class Making(Engine):
 
     refused = False
 
-    def run(self, argv, **_) -> venue.Completed:
+    def run(self, argv, **_) -> backend.Completed:
         if argv[0] == "docker":
             return super().run(argv)
-        return venue.Completed(tuple(argv), 0, "kind: Config", "", 0.0)
+        return backend.Completed(tuple(argv), 0, "kind: Config", "", 0.0)
 
     def kubernetes(self, *_) -> str:
         if self.refused:
-            raise venue.KubernetesError(403, "Forbidden", "not yet", "")
+            raise backend.KubernetesError(403, "Forbidden", "not yet", "")
         return "{}"
 
 
 def test_a_cluster_answers_before_kind_is_done_and_its_kubeconfig_is_the_owners_alone(home):
-    with venue.use(Making(container(""))):
+    with backend.use(Making(container(""))):
         assert kind.answers()
     assert (home / "kubeconfig").read_text() == "kind: Config"
     assert (home / "kubeconfig").stat().st_mode & 0o777 == 0o600
@@ -106,18 +106,18 @@ def test_a_cluster_answers_before_kind_is_done_and_its_kubeconfig_is_the_owners_
 
 def test_a_cluster_without_a_node_or_without_an_admin_does_not_answer_yet(home, monkeypatch):
     monkeypatch.setattr(kind.engine, "require", lambda: None)
-    with venue.use(Making()):
+    with backend.use(Making()):
         assert not kind.answers()
     assert not (home / "kubeconfig").exists()
     refusing = Making(container(""))
     refusing.refused = True
-    with venue.use(refusing):
+    with backend.use(refusing):
         assert not kind.answers()
 
 
 def test_an_unfinished_clusters_kubeconfig_goes_before_its_successor_comes(home):
     (home / "kubeconfig").write_text("stale")
-    with venue.use(Engine(container(f"{home}/owner"))):
+    with backend.use(Engine(container(f"{home}/owner"))):
         kind.remove_half_made(Progress(lambda event: None, lambda: 0.0))
     assert not (home / "kubeconfig").exists()
 
@@ -127,5 +127,5 @@ def test_an_unfinished_clusters_kubeconfig_goes_before_its_successor_comes(home)
     [("no space left on device", "docker system df"), ("port is already allocated", "again"), ("", "labkit doctor")],
 )
 def test_what_kind_says_decides_what_to_do(output, word):
-    error = kind._creation_failed(venue.Completed(("kind",), 1, "", output, 0.0))
+    error = kind._creation_failed(backend.Completed(("kind",), 1, "", output, 0.0))
     assert word in error.fix

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.live import Live
 from labkit.mesh import leftovers
-from labkit.venue.live import Live
 
 words = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1)
 
@@ -29,13 +29,13 @@ class Cluster(Live):
 
     def run(self, argv, **_):
         if argv[1] == "api-resources":
-            return venue.Completed(tuple(argv), 0, self.resources, "", 0.0)
+            return backend.Completed(tuple(argv), 0, self.resources, "", 0.0)
         self.asked = argv[2]
-        return venue.Completed(tuple(argv), 0, self.written, "", 0.0)
+        return backend.Completed(tuple(argv), 0, self.written, "", 0.0)
 
 
 def anywhere(written: str, resources: str = "configmaps\n"):
-    with venue.use(Cluster(resources, written)):
+    with backend.use(Cluster(resources, written)):
         return leftovers.anywhere()
 
 
@@ -49,7 +49,7 @@ def test_every_kind_is_asked_for_but_what_passes_by_itself():
     cluster = Cluster(
         "configmaps\nevents\nevents.events.k8s.io\nnodes\nendpoints\nwidgets.example.com\ncomponentstatuses\n", ""
     )
-    with venue.use(cluster):
+    with backend.use(cluster):
         assert leftovers.anywhere().empty
     assert cluster.asked == "configmaps,widgets.example.com"
 
@@ -97,10 +97,10 @@ def test_a_volume_that_a_lab_left_is_a_leftover():
         def kubernetes(self, method, path, body, query, content_type):
             listed = {"/api/v1/persistentvolumes": "forgotten", "/api/v1/namespaces": "kube-system"}
             if path not in listed:
-                raise venue.KubernetesError(404, "NotFound", path, "")
+                raise backend.KubernetesError(404, "NotFound", path, "")
             return json.dumps({"kind": "List", "items": [{"metadata": {"name": listed[path]}}]})
 
-    with venue.use(Volumes()):
+    with backend.use(Volumes()):
         [left] = leftovers.find("default", [])
     assert (left.resource_and_group, left.namespace, left.name) == ("persistentvolumes", "", "forgotten")
 
@@ -112,10 +112,10 @@ def test_a_kind_that_vanishes_while_it_is_asked_about_is_asked_no_more():
             if argv[1] == "api-resources" or "gone" not in self.asked:
                 return answer
             self.resources = "configmaps\n"
-            return venue.Completed(tuple(argv), 1, "", 'error: the server doesn\'t have a resource type "gone"', 0.0)
+            return backend.Completed(tuple(argv), 1, "", 'error: the server doesn\'t have a resource type "gone"', 0.0)
 
         def sleep(self, seconds):
             """Nobody waits for a test."""
 
-    with venue.use(Vanishing("configmaps\ngone.example.com\n", line())):
+    with backend.use(Vanishing("configmaps\ngone.example.com\n", line())):
         assert list(leftovers.anywhere().name) == ["left"]

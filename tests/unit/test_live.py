@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jupyter_client import KernelManager
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.live import Live
 from labkit.errors import LabError
+from labkit.notebook.watching import stop, watch
 from labkit.show import live
 from labkit.show.figure import PLOTLY, nothing
-from labkit.venue.live import Live
-from labkit.watching import stop, watch
 
 STILL = {PLOTLY, "image/svg+xml", "text/plain"}
 
@@ -46,7 +46,7 @@ class Clock(Live):
 
 @pytest.fixture
 def clock():
-    with venue.use(Clock()) as clock:
+    with backend.use(Clock()) as clock:
         yield clock
 
 
@@ -76,7 +76,7 @@ def frames_shown(monkeypatch):
     class Watched(HTML):
         def __init__(self, value):
             super().__init__(value)
-            self.observe(lambda _: moments.append(venue.now()), "value")
+            self.observe(lambda _: moments.append(backend.now()), "value")
 
     moments = []
     monkeypatch.setattr("ipywidgets.HTML", Watched)
@@ -92,9 +92,9 @@ class Source:
     def __iter__(self):
         try:
             for number in range(self.count):
-                yield pd.DataFrame({"time": [venue.now()], "number": [number]})
+                yield pd.DataFrame({"time": [backend.now()], "number": [number]})
                 self.after(number)
-                venue.sleep(self.every)
+                backend.sleep(self.every)
         finally:
             self.closed = True
 
@@ -159,8 +159,8 @@ def test_a_function_is_asked_in_time_and_its_answers_are_dated(clock, shown):
     asked = []
 
     def read():
-        asked.append(venue.now())
-        venue.sleep(0.3)  # an answer takes its time
+        asked.append(backend.now())
+        backend.sleep(0.3)  # an answer takes its time
         return pd.DataFrame({"number": [len(asked)]})
 
     seen = watch(draw, read, seconds=5, every=1.0)
@@ -173,8 +173,8 @@ def test_a_function_that_is_slow_is_not_asked_twice_at_once(clock, shown):
     asked = []
 
     def read():
-        asked.append(venue.now())
-        venue.sleep(2.5)
+        asked.append(backend.now())
+        backend.sleep(2.5)
         return pd.DataFrame({"number": [len(asked)]})
 
     watch(draw, read, seconds=7, every=1.0)
@@ -257,17 +257,17 @@ def test_an_interrupt_before_the_first_data_is_an_end_too(clock, shown):
 # -- in a real kernel -----------------------------------------------------------------------------
 CELL = """
     import pandas as pd
-    from labkit import show, venue, watch
+    from labkit import show, backend, watch
     ended = []
     def source():
         try:
             while True:
                 yield pd.DataFrame({"pod": ["reviews-v1"], "milliseconds": [12.0]})
-                venue.sleep(0.25)
+                backend.sleep(0.25)
         finally:
             ended.append("closed")
     def draw(frame):
-        return show.propagation_clock(frame, f"{venue.now()}")
+        return show.propagation_clock(frame, f"{backend.now()}")
     seen = watch(draw, source(), seconds=600)
 """
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.live import Live
 from labkit.mesh import diff, injection, istio, leftovers
-from labkit.venue.live import Live
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -89,11 +89,11 @@ class Answers(Live):
 
     def kubernetes(self, method, path, body, query, content_type):
         if path not in self.objects:
-            raise venue.KubernetesError(404, "NotFound", path, "")
+            raise backend.KubernetesError(404, "NotFound", path, "")
         return json.dumps(self.objects[path])
 
     def run(self, argv, **_):
-        return venue.Completed(tuple(argv), 0, self.printed[argv[-1]], "", 0.0)
+        return backend.Completed(tuple(argv), 0, self.printed[argv[-1]], "", 0.0)
 
 
 def pod_with_token_volume(volume):
@@ -118,7 +118,7 @@ def test_webhooks_that_match_nothing_are_left_out():
     retired = {"matchLabels": {injection.DEACTIVATED: "never-match"}}
     path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
     items = [{"webhooks": [webhook("asked", asked), webhook("retired", retired)]}]
-    with venue.use(Answers({path: {"items": items}})):
+    with backend.use(Answers({path: {"items": items}})):
         [row] = injection.webhooks().to_dict("records")
     assert row == {
         "webhook": "asked",
@@ -135,7 +135,7 @@ def test_profiles_are_compared_down_to_the_settings_inside_a_config_map():
         return f"{json.dumps(config)}\n---\n{json.dumps(record)}\n"
 
     printed = {"profile=one": manifest("log: none"), "profile=two": manifest("log: all")}
-    with venue.use(Answers(printed=printed)):
+    with backend.use(Answers(printed=printed)):
         [row] = istio.profile_diff("one", "two").to_dict("records")
     assert row == {
         "object": "ConfigMap/istio", "field": "data.mesh.log", "change": "changed", "before": "none", "after": "all",
@@ -145,7 +145,7 @@ def test_profiles_are_compared_down_to_the_settings_inside_a_config_map():
 def test_a_kubernetes_gateway_beside_istio_is_a_leftover():
     gateway = {"kind": "GatewayList", "items": [{"metadata": {"name": "bookinfo"}}]}
     path = "/apis/gateway.networking.k8s.io/v1/namespaces/istio-system/gateways"
-    with venue.use(Answers({path: gateway, "/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
+    with backend.use(Answers({path: gateway, "/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
         [left] = leftovers.find("default", [])
     assert (left.namespace, left.name) == ("istio-system", "bookinfo")
 
@@ -153,7 +153,7 @@ def test_a_kubernetes_gateway_beside_istio_is_a_leftover():
 def test_an_envoy_filter_is_a_leftover_though_its_kind_is_no_v1():
     found = {"kind": "EnvoyFilterList", "items": [{"metadata": {"name": "refused"}}]}
     path = "/apis/networking.istio.io/v1alpha3/namespaces/default/envoyfilters"
-    with venue.use(Answers({path: found, "/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
+    with backend.use(Answers({path: found, "/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
         [left] = leftovers.find("default", [])
     assert str(left) == "envoyfilter refused"
 
@@ -162,7 +162,7 @@ def test_an_envoy_filter_is_a_leftover_though_its_kind_is_no_v1():
 def test_a_control_plane_scaled_to_zero_is_told_from_one_that_is_not_there(replicas, scaled):
     istiod = {"metadata": {"name": "istiod"}, "spec": {"replicas": replicas}}
     path = "/apis/apps/v1/namespaces/istio-system/deployments/istiod"
-    with venue.use(Answers({} if replicas is None else {path: istiod})):
+    with backend.use(Answers({} if replicas is None else {path: istiod})):
         assert istio.is_scaled_to_zero() is scaled
 
 
@@ -174,6 +174,6 @@ def test_what_a_lab_labelled_beside_istio_is_a_leftover_and_istios_own_is_not():
             assert query == {"labelSelector": "app.kubernetes.io/part-of=istio-lab"}
             return json.dumps({"kind": "SecretList", "items": [{"metadata": {"name": "bookinfo-certificate"}}]})
 
-    with venue.use(Labelled({"/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
+    with backend.use(Labelled({"/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
         [left] = leftovers.find("default", [])
     assert (left.resource, left.namespace, left.name) == ("secrets", "istio-system", "bookinfo-certificate")

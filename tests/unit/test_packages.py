@@ -9,7 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.protocol import Completed
 from labkit.cluster import downloads, packages
 from labkit.cluster.packages import addons, build, go, istio, recipes, steps, tools
 from labkit.cluster.packages.steps import STAMP, Step
@@ -17,7 +18,6 @@ from labkit.errors import LabError
 from labkit.mesh.telemetry import names
 from labkit.progress import Progress
 from labkit.settings import ISTIO, ISTIO_HUB, settings
-from labkit.venue.seam import Completed
 
 WORD = st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True)
 
@@ -90,7 +90,7 @@ def test_an_image_whose_inputs_did_not_change_is_not_built():
     image = "docker.io/curlimages/curl:8.16.0"
     base = recipes.SHARED["istio-lab/base"]()
     keys = [build.key(image, recipes.recipe(image)), build.key("istio-lab/base", base)]
-    with venue.use(Engine(keys)) as engine:
+    with backend.use(Engine(keys)) as engine:
         build.build_images([image], lambda _: None)
     assert engine.built == []
 
@@ -312,7 +312,7 @@ class Bare:
 
 
 def test_all_missing_tools_are_named_at_once():
-    with venue.use(Bare()), pytest.raises(LabError) as caught:
+    with backend.use(Bare()), pytest.raises(LabError) as caught:
         tools.require()
     assert "go, mvn" in caught.value.what
     assert "maven" in caught.value.fix

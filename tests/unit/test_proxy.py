@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.live import Live
 from labkit.errors import LabError
 from labkit.mesh import proxy
 from labkit.mesh.proxy import changes, describe, dump
-from labkit.venue.live import Live
 
 TYPE = "type.googleapis.com/envoy."
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -298,12 +298,12 @@ class Clock(Live):
     @contextmanager
     def port_forward(self, namespace, pod, port):
         if pod not in self.pods:
-            raise venue.KubernetesError(404, "NotFound", pod, "")
+            raise backend.KubernetesError(404, "NotFound", pod, "")
         self.forwards += 1
 
         def get(path):
             if pod not in self.pods:
-                raise venue.Unreachable("gone", "", "")
+                raise backend.Unreachable("gone", "", "")
             return self.answers[pod](path)
 
         try:
@@ -327,7 +327,7 @@ class Clock(Live):
             return json.dumps({"kind": "PodList", "items": [p for p in self.pods.values() if chosen(p, words, query)]})
         if words[-2] == "pods" and words[-1] in self.pods:
             return json.dumps(self.pods[words[-1]])
-        raise venue.KubernetesError(404, "NotFound", path, "")
+        raise backend.KubernetesError(404, "NotFound", path, "")
 
 
 def chosen(pod, words, query):
@@ -338,7 +338,7 @@ def chosen(pod, words, query):
 
 @pytest.fixture
 def mesh():
-    with venue.use(Clock()) as clock:
+    with backend.use(Clock()) as clock:
         yield clock
 
 
@@ -406,7 +406,7 @@ def test_each_counter_of_a_service_is_read_back(values, end_of_name):
 
     kept = [stat(REVIEWS, *item) for item in values.items()]
     others = [stat(cluster, name, 7) for cluster in (V1, "inbound|9080||") for name in values]
-    with venue.use(Clock()) as clock:
+    with backend.use(Clock()) as clock:
         clock.add("caller", lambda path: json.dumps({"stats": [*others, *kept, {"histograms": {}}]}))
         found = proxy.counters("caller", "reviews", *values)
     assert found.to_dict() == values
@@ -665,7 +665,7 @@ def with_envoys(mesh, **envoys):
 @given(st.lists(st.floats(0, 3), min_size=1, max_size=4))
 @settings(deadline=None, max_examples=30)
 def test_the_time_is_envoys_own_to_the_millisecond(delays):
-    with venue.use(Clock()) as mesh:
+    with backend.use(Clock()) as mesh:
         with_envoys(mesh, **{f"pod-{n}": Envoy(mesh, delay) for n, delay in enumerate(delays)})
         found = proxy.propagate(VIRTUAL_SERVICE).set_index("pod")
     assert all(abs(found.milliseconds[f"pod-{n}"] - delay * 1000) <= 1.5 for n, delay in enumerate(delays))
@@ -677,7 +677,7 @@ def test_the_time_is_envoys_own_to_the_millisecond(delays):
 @given(st.floats(0, 3), st.floats(-1e5, 1e5))
 @settings(deadline=None, max_examples=30)
 def test_whatever_its_clock_says_the_time_is_as_good_as_the_looks(delay, skew):
-    with venue.use(Clock()) as mesh:
+    with backend.use(Clock()) as mesh:
         with_envoys(mesh, reviews=Envoy(mesh, delay, skew))
         [found] = proxy.propagate(VIRTUAL_SERVICE).milliseconds
     assert abs(found - delay * 1000) <= 150
@@ -808,11 +808,11 @@ def test_a_proxy_that_is_there_and_does_not_answer_is_an_error(mesh):
     class Silent(Envoy):
         def __call__(self, path):
             if self.written_at is not None:
-                raise venue.Unreachable("no answer", "", "")
+                raise backend.Unreachable("no answer", "", "")
             return super().__call__(path)
 
     with_envoys(mesh, reviews=Silent(mesh, 1))
-    with pytest.raises(venue.Unreachable):
+    with pytest.raises(backend.Unreachable):
         proxy.propagate(VIRTUAL_SERVICE)
     assert mesh.forwards == 0
 
@@ -870,7 +870,7 @@ class Scaled(Clock):
 @given(st.lists(st.floats(0.5, 9), min_size=1, max_size=4), st.floats(0, 3))
 @settings(deadline=None, max_examples=30)
 def test_discovery_tells_when_each_pod_was_ready_and_when_an_envoy_knew_it(ready_at, later):
-    with venue.use(Scaled([0.0, *ready_at], later)) as mesh:
+    with backend.use(Scaled([0.0, *ready_at], later)) as mesh:
         if later > 0:
             mesh.time += later
         began = mesh.time - mesh.started
@@ -884,5 +884,5 @@ def test_discovery_tells_when_each_pod_was_ready_and_when_an_envoy_knew_it(ready
 
 
 def test_discovery_that_does_not_come_about_tells_how_far_it_got():
-    with venue.use(Scaled([0.0, 1000.0], 0.0)), pytest.raises(LabError, match="1 of 2 pods ready, 1 endpoints"):
+    with backend.use(Scaled([0.0, 1000.0], 0.0)), pytest.raises(LabError, match="1 of 2 pods ready, 1 endpoints"):
         proxy.discovery("ping", 2, "curl", timeout=2)

@@ -11,21 +11,20 @@ import pandas as pd
 import pytest
 from playback import Cells
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
+from labkit.notebook.watching import watch
 from labkit.progress import Event, Progress
+from labkit.recordings import files, keys
+from labkit.recordings.replay import NotRecorded, NotYet, Recorded
 from labkit.settings import settings
 from labkit.show.figure import nothing
-from labkit.venue import tape
-from labkit.venue.recorded import NotRecorded, NotYet, Recorded
-from labkit.venue.tape import requests
-from labkit.watching import watch
 
 
 @pytest.fixture
 def home(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(tape, "RECORDINGS", tmp_path)
+    monkeypatch.setattr(files, "RECORDINGS", tmp_path)
     return tmp_path / "home"
 
 
@@ -38,19 +37,19 @@ def cells(home, tmp_path):
 def played(mesh: Recorded, source: str, act, cell: str | None = None):
     mesh.begin_cell(source, cell)
     try:
-        with venue.use(mesh):
+        with backend.use(mesh):
             return act()
     finally:
         mesh.end_cell()
 
 
 def say(*words: str):
-    return lambda: venue.run(["sh", "-c", *words], check=False)
+    return lambda: backend.run(["sh", "-c", *words], check=False)
 
 
 def change(name: str):
     """A command that changes something, as far as its words go; there is no such program here."""
-    return lambda: venue.run(["kubectl", "create", "namespace", name], check=False)
+    return lambda: backend.run(["kubectl", "create", "namespace", name], check=False)
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def test_a_command_answers_as_it_did_and_is_not_run(cells, tmp_path):
     left.unlink()
     cells.write()
     heard = []
-    after = played(Recorded(), "%one", lambda: venue.run(["sh", "-c", source], check=False, on_line=heard.append))
+    after = played(Recorded(), "%one", lambda: backend.run(["sh", "-c", source], check=False, on_line=heard.append))
     assert (after.returncode, after.stdout, after.stderr) == (3, "out\n", "err\n")
     assert after.seconds == before.seconds
     assert heard == ["out", "err"]
@@ -88,8 +87,8 @@ def test_answers_come_in_their_order_and_the_last_one_again(cells, tmp_path):
 
 def test_an_error_is_raised_as_it_was(cells):
     def fetch():
-        with pytest.raises(venue.Unreachable) as caught:
-            venue.http("GET", "http://127.0.0.1:9/")
+        with pytest.raises(backend.Unreachable) as caught:
+            backend.http("GET", "http://127.0.0.1:9/")
         return caught.value
 
     before = cells.cell("%fetch", fetch)
@@ -101,15 +100,15 @@ def test_an_error_is_raised_as_it_was(cells):
 def test_work_tells_its_outcome_and_its_progress_without_being_done(cells, home):
     def work():
         told: list[Event] = []
-        progress = Progress(told.append, venue.now)
+        progress = Progress(told.append, backend.now)
 
         def do(report):
             home.joinpath("made").touch()
-            with Progress(report, venue.now).stage("make") as note:
+            with Progress(report, backend.now).stage("make") as note:
                 note("half way")
             return {"path": str(home / "made")}
 
-        return venue.work("make it", do, progress.tell), [(each.stage, each.status, each.note) for each in told]
+        return backend.work("make it", do, progress.tell), [(each.stage, each.status, each.note) for each in told]
 
     before = cells.cell("%make", work)
     home.joinpath("made").unlink()
@@ -120,9 +119,9 @@ def test_work_tells_its_outcome_and_its_progress_without_being_done(cells, home)
 
 def test_clocks_say_what_they_said(cells):
     def times():
-        first = venue.now()
+        first = backend.now()
         say("true")()
-        return first, venue.now(), venue.unix_time(), venue.now()
+        return first, backend.now(), backend.unix_time(), backend.now()
 
     before = cells.cell("%times", times)
     cells.write()
@@ -131,11 +130,11 @@ def test_clocks_say_what_they_said(cells):
 
 def test_strands_keep_their_own_clocks_whichever_threads_follow_them(cells):
     def one(name: str):
-        with venue.strand(name):
+        with backend.strand(name):
             say(f"echo {name}")()
-            first = venue.now()
+            first = backend.now()
             say(f"echo {name} again")()
-            return first, venue.now()
+            return first, backend.now()
 
     def many():
         with ThreadPoolExecutor(4) as pool:
@@ -150,7 +149,7 @@ def test_what_goes_on_beside_the_cells_is_not_recorded_and_not_started_again(cel
     left = tmp_path / "left"
 
     def beside():
-        going = venue.background("beside", say(f"touch {left}"))
+        going = backend.background("beside", say(f"touch {left}"))
         going.join()
         return left.exists()
 
@@ -164,7 +163,7 @@ def test_what_goes_on_beside_the_cells_is_not_recorded_and_not_started_again(cel
 # -- time -----------------------------------------------------------------------------------------
 def test_waits_do_not_wait(cells):
     def wait():
-        return venue.wait("x", say("echo no").__call__, lambda _: venue.now() - began > 0.5, timeout=5, every=0.1)
+        return backend.wait("x", say("echo no").__call__, lambda _: backend.now() - began > 0.5, timeout=5, every=0.1)
 
     began = 0.0
     cells.cell("%wait", wait)
@@ -179,7 +178,7 @@ def test_a_wait_for_what_never_came_ends_with_what_it_saw_and_without_waiting(ce
     cells.write()
     before = time.monotonic()
     with pytest.raises(LabError, match="did not come about"):
-        played(Recorded(), "%wait", lambda: venue.wait("it", say("echo no"), lambda _: False, timeout=30, every=0.2))
+        played(Recorded(), "%wait", lambda: backend.wait("it", say("echo no"), lambda _: False, timeout=30, every=0.2))
     assert time.monotonic() - before < 2
 
 
@@ -202,7 +201,7 @@ def test_a_live_view_takes_its_time_only_where_somebody_looks(cells, monkeypatch
 @pytest.fixture
 def lab(cells, kubectl):
     """goto, look, a wrong answer and a look, the answer and a look."""
-    cells.cell("goto('42')", lambda: (venue.enter("42"), say("echo start")()))
+    cells.cell("goto('42')", lambda: (backend.enter("42"), say("echo start")()))
     cells.cell("look()", say("echo look"))
     cells.cell("%create wrong", change("wrong"), "aside")
     cells.cell("look()", say("echo look"), "aside")
@@ -216,12 +215,12 @@ def lab(cells, kubectl):
 def looks(lab, tmp_path):
     """The three looks differ in what they saw."""
     path = lab.write()
-    head, cells = tape.head(path), [tape.Tape(path).played(number) for number in range(7)]
+    head, cells = files.head(path), [files.Tape(path).played(number) for number in range(7)]
     for number, seen in ((1, "nothing"), (3, "wrong"), (5, "right")):
         [call] = cells[number].calls
         answer = {**call.answer, "stdout": seen}
-        cells[number] = tape.Played((tape.replace(call, answer=answer),))
-    tape.write(path, head, cells)
+        cells[number] = files.Played((files.replace(call, answer=answer),))
+    files.write(path, head, cells)
     return Recorded()
 
 
@@ -230,7 +229,7 @@ def look(mesh: Recorded, cell: str | None = None) -> str:
 
 
 def goto(mesh: Recorded) -> None:
-    played(mesh, "goto('42')", lambda: (venue.enter("42"), say("echo start")()))
+    played(mesh, "goto('42')", lambda: (backend.enter("42"), say("echo start")()))
 
 
 def create(mesh: Recorded, name: str, source: str | None = None):
@@ -291,8 +290,8 @@ def test_another_recording_of_the_lab_starts_anew(looks, tmp_path):
     goto(looks)
     create(looks, "right")
     path = tmp_path / "42-a-lab.jsonl"
-    again = tape.replace(tape.head(path), recorded="2027-01-01T00:00:00Z")
-    tape.write(path, again, [tape.Tape(path).played(number) for number in range(7)])
+    again = files.replace(files.head(path), recorded="2027-01-01T00:00:00Z")
+    files.write(path, again, [files.Tape(path).played(number) for number in range(7)])
     with pytest.raises(NotYet):
         played(Recorded(), "%last", say("echo last"))
 
@@ -327,27 +326,27 @@ def test_another_command_names_the_nearest_one_and_the_way_to_a_live_mesh(looks)
 
 
 def test_a_manifest_that_was_changed_is_another_command(cells, kubectl, monkeypatch, tmp_path):
-    monkeypatch.setattr(requests, "MANIFESTS", tmp_path)
+    monkeypatch.setattr(keys, "MANIFESTS", tmp_path)
     manifest = tmp_path / "07-x.yaml"
     manifest.write_text("weight: 90")
     command = 'kubectl apply -f "$LABKIT_MANIFESTS/07-x.yaml"'
-    cells.cell("%apply", lambda: venue.run(["bash", "-c", command]))
+    cells.cell("%apply", lambda: backend.run(["bash", "-c", command]))
     cells.write()
-    assert played(Recorded(), "%apply", lambda: venue.run(["bash", "-c", command])).returncode == 0
+    assert played(Recorded(), "%apply", lambda: backend.run(["bash", "-c", command])).returncode == 0
     manifest.write_text("weight: 10")
     with pytest.raises(NotRecorded):
-        played(Recorded(), "%apply", lambda: venue.run(["bash", "-c", command]))
+        played(Recorded(), "%apply", lambda: backend.run(["bash", "-c", command]))
 
 
 def test_what_reaches_out_is_refused(cells):
     cells.cell("%one", say("true"))
     cells.write()
     for reach in (
-        lambda: venue.download("http://127.0.0.1:9/", Path("/nowhere")),
-        lambda: venue.port_is_free("127.0.0.1", 9),
-        lambda: venue.http("GET", "http://127.0.0.1:9/"),
-        lambda: venue.kubernetes("GET", "/version"),
-        lambda: venue.port_forward("default", "pod", 80).__enter__(),
+        lambda: backend.download("http://127.0.0.1:9/", Path("/nowhere")),
+        lambda: backend.port_is_free("127.0.0.1", 9),
+        lambda: backend.http("GET", "http://127.0.0.1:9/"),
+        lambda: backend.kubernetes("GET", "/version"),
+        lambda: backend.port_forward("default", "pod", 80).__enter__(),
     ):
         with pytest.raises(NotRecorded):
             played(Recorded(), "# typed", reach)
@@ -361,15 +360,15 @@ def test_without_any_recording_it_says_so(home):
 # -- what is kept of a request ------------------------------------------------------------------------
 def test_neither_cookies_nor_tokens_nor_keys_are_kept_of_a_request():
     secret = "c0ffee" * 4
-    http = requests.http("GET", "http://x/", {"Authorization": secret, "Cookie": secret}, None)
-    command = requests.command(["kubectl", "apply", "-f", "-"], "-----BEGIN PRIVATE " + f"KEY----- {secret}")
+    http = keys.http("GET", "http://x/", {"Authorization": secret, "Cookie": secret}, None)
+    command = keys.command(["kubectl", "apply", "-f", "-"], "-----BEGIN PRIVATE " + f"KEY----- {secret}")
     assert secret not in json.dumps([http, command])
     assert http["headers"] == ["authorization", "cookie"]
 
 
 def test_a_key_made_anew_does_not_make_another_request():
     def body(modulus: str):
-        return requests.kubernetes("PUT", "/x", {"jwks": json.dumps({"n": modulus, "e": "AQAB"})}, {})
+        return keys.kubernetes("PUT", "/x", {"jwks": json.dumps({"n": modulus, "e": "AQAB"})}, {})
 
     assert body("a" * 342) == body("b" * 342) != body("a" * 340)
 
@@ -392,4 +391,4 @@ def test_a_key_made_anew_does_not_make_another_request():
     ],
 )
 def test_which_commands_change_something(argv, changes):
-    assert requests.changes("run", requests.command(argv, None)) == changes
+    assert keys.changes("run", keys.command(argv, None)) == changes

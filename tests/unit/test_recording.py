@@ -9,25 +9,25 @@ import sys
 import nbformat
 import pytest
 
-from labkit import recording
 from labkit.errors import LabError
+from labkit.maintain import record
+from labkit.recordings import files
 from labkit.settings import NOTEBOOKS, REPOSITORY
-from labkit.venue import tape
 
 NAME = "02-download-istio"
 
 
 def test_the_courses_recordings_match_its_notebooks():
-    assert recording.stale([]) == []
+    assert record.stale([]) == []
 
 
 @pytest.fixture
 def copied(monkeypatch, tmp_path):
     """A notebook and its recording, to be changed."""
-    for path in (NOTEBOOKS / f"{NAME}.ipynb", tape.of(NAME), tape.of(NAME).with_suffix(".xz")):
+    for path in (NOTEBOOKS / f"{NAME}.ipynb", files.of(NAME), files.of(NAME).with_suffix(".xz")):
         shutil.copy(path, tmp_path)
-    monkeypatch.setattr(recording, "NOTEBOOKS", tmp_path)
-    monkeypatch.setattr(tape, "RECORDINGS", tmp_path)
+    monkeypatch.setattr(record, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(files, "RECORDINGS", tmp_path)
     return tmp_path / f"{NAME}.ipynb"
 
 
@@ -35,13 +35,13 @@ def changed(path, change) -> str:
     notebook = nbformat.read(path, as_version=4)
     change([cell for cell in notebook.cells if cell.cell_type == "code"], notebook)
     nbformat.write(notebook, path)
-    [stale] = recording.stale([])
+    [stale] = record.stale([])
     assert stale.notebook == NAME
     return stale.why
 
 
 def test_an_unchanged_copy_is_not_stale(copied):
-    assert recording.stale([]) == []
+    assert record.stale([]) == []
 
 
 def test_a_changed_cell_is_named(copied):
@@ -74,23 +74,23 @@ def test_prose_may_change(copied):
     notebook = nbformat.read(copied, as_version=4)
     next(cell for cell in notebook.cells if cell.cell_type == "markdown").source += " More."
     nbformat.write(notebook, copied)
-    assert recording.stale([]) == []
+    assert record.stale([]) == []
 
 
 def test_a_recording_that_is_missing_is_told(copied):
     copied.with_suffix(".jsonl").unlink()
-    [stale] = recording.stale([])
+    [stale] = record.stale([])
     assert f"{NAME}.jsonl" in stale.why
 
 
 def test_an_unknown_notebook_is_refused():
     with pytest.raises(LabError, match="42"):
-        recording.stale(["42"])
+        record.stale(["42"])
 
 
 def test_a_kernel_that_wrote_down_other_cells_than_those_that_ran_is_refused():
     with pytest.raises(LabError, match="other cells"):
-        list(recording._marks([nbformat.v4.new_code_cell("a")], []))
+        list(record._marks([nbformat.v4.new_code_cell("a")], []))
 
 
 def test_the_command_says_so_and_exits_with_it():

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 import pytest
 from farend import busy, far_end, free_port, tampered
 
-from labkit import venue
+from labkit import backend
+from labkit.backend import Completed
+from labkit.backend.live import Live
 from labkit.cluster import images, releases
 from labkit.cluster.downloads import archive_name
 from labkit.cluster.releases import Releases, diagnose, full_name
 from labkit.errors import LabError
 from labkit.progress import Progress
 from labkit.settings import GATEWAY_API, ISTIO, KIND, KUBERNETES, settings
-from labkit.venue import Completed
-from labkit.venue.live import Live
 
 
 @dataclass
@@ -141,13 +141,13 @@ def test_unreachable_says_what_and_why(end, monkeypatch):
 
 def test_everything_is_here_only_with_the_tools_and_the_image_and_no_network_is_asked(end, progress):
     Releases().tool("kind", progress)
-    with venue.use(Played(lambda argv: (0, ""))):
+    with backend.use(Played(lambda argv: (0, ""))):
         assert not Releases().is_here()
     Releases().tool("kubectl", progress)
     end.requests.clear()
-    with venue.use(Played(lambda argv: (1, ""))):
+    with backend.use(Played(lambda argv: (1, ""))):
         assert not Releases().is_here()
-    with venue.use(Played(lambda argv: (0, ""))):
+    with backend.use(Played(lambda argv: (0, ""))):
         assert Releases().is_here()
     assert end.requests == []
 
@@ -186,7 +186,7 @@ DIGEST = "commit failed: unexpected commit digest sha256:aa, expected sha256:bb:
 
 
 def test_images_come_from_the_registries_under_their_full_names(stocked, progress):
-    with venue.use(Played(pulls())) as engine:
+    with backend.use(Played(pulls())) as engine:
         Releases(node_image_digest="sha256:abc").node_image(progress)
     assert "docker pull kindest/node@sha256:abc" in engine.ran
     fetched = [command.split()[-1] for command in engine.ran if "content fetch" in command]
@@ -196,7 +196,7 @@ def test_images_come_from_the_registries_under_their_full_names(stocked, progres
 
 def test_a_mirror_stands_in_for_every_registry(stocked, progress, monkeypatch):
     registry(monkeypatch, "mirror.example:5000")
-    with venue.use(Played(pulls())) as engine:
+    with backend.use(Played(pulls())) as engine:
         Releases(node_image_digest="sha256:abc").node_image(progress)
     assert "docker pull mirror.example:5000/kindest/node@sha256:abc" in engine.ran
     assert all("--hosts-dir" in command for command in engine.ran if "content fetch" in command)
@@ -205,7 +205,7 @@ def test_a_mirror_stands_in_for_every_registry(stocked, progress, monkeypatch):
 @pytest.mark.parametrize("trouble", [LIMIT, DOWN, DIGEST])
 @pytest.mark.parametrize("where", ["kindest", "pilot"])
 def test_what_may_pass_is_tried_again_in_sight(stocked, progress, told, trouble, where):
-    with venue.use(Played(pulls(**{where: [(1, trouble), (1, trouble)]}))) as engine:
+    with backend.use(Played(pulls(**{where: [(1, trouble), (1, trouble)]}))) as engine:
         Releases().node_image(progress)
     assert engine.slept == [1.0, 3.0]
     assert sum("again in" in event.note for event in told) >= 2
@@ -213,7 +213,7 @@ def test_what_may_pass_is_tried_again_in_sight(stocked, progress, told, trouble,
 
 @pytest.mark.parametrize("trouble", [LIMIT, DOWN, DIGEST])
 def test_what_does_not_pass_is_one_error(stocked, progress, trouble):
-    with venue.use(Played(pulls(pilot=[(1, trouble)] * 9))) as engine, pytest.raises(LabError) as raised:
+    with backend.use(Played(pulls(pilot=[(1, trouble)] * 9))) as engine, pytest.raises(LabError) as raised:
         Releases().node_image(progress)
     assert len(engine.slept) == 4
     assert "istio/pilot" in raised.value.what
@@ -222,7 +222,7 @@ def test_what_does_not_pass_is_one_error(stocked, progress, trouble):
 
 @pytest.mark.parametrize("trouble", ["docker.io/istio/pilot:1: not found", "write /x: no space left on device"])
 def test_what_cannot_pass_is_not_tried_again(stocked, progress, trouble):
-    with venue.use(Played(pulls(pilot=[(1, trouble)] * 9))) as engine, pytest.raises(LabError):
+    with backend.use(Played(pulls(pilot=[(1, trouble)] * 9))) as engine, pytest.raises(LabError):
         Releases().node_image(progress)
     assert engine.slept == []
 

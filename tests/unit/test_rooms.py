@@ -48,12 +48,12 @@ def test_arrows_point_one_way():
         ("show", "import labkit.mesh"),
         ("show", "import subprocess"),
         ("show", "import time"),
-        ("show", "import labkit.watching"),
+        ("show", "import labkit.notebook.watching"),
         ("mesh", "import subprocess"),
         ("mesh", "import labkit.course"),
         ("cluster", "import labkit.mesh"),
         ("course", "import time"),
-        ("venue", "import labkit.cluster"),
+        ("backend", "import labkit.cluster"),
     ],
 )
 def test_an_arrow_that_points_back_is_seen(tmp_path, room, line):
@@ -91,7 +91,9 @@ def test_help_answers_within_a_second():
     assert seconds("-m", "labkit.cli", "--help") < 1.0
 
 
-@pytest.mark.parametrize("module", ["labkit", "labkit.cli", "labkit.settings", "labkit.venue", "labkit.magics"])
+@pytest.mark.parametrize(
+    "module", ["labkit", "labkit.cli", "labkit.settings", "labkit.backend", "labkit.notebook.magics"]
+)
 def test_import_brings_nothing_heavy(module):
     code = f"import sys, {module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -10,10 +10,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from pygments.token import Error, Keyword, Name, Operator
 
+from labkit.maintain.site.front import front_page
+from labkit.maintain.site.reading import FIGURE, PLOTLY, CourseLexer, read
 from labkit.settings import NOTEBOOKS, REPOSITORY
 from labkit.show.colours import INK, rgb
-from labkit.site.front import front_page
-from labkit.site.reading import FIGURE, PLOTLY, CourseLexer, read
 
 PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def test_what_is_no_figure_stays_as_it_is_stored():
 
 
 def test_the_figures_text_is_recoloured_by_the_colour_it_has():
-    style = (REPOSITORY / "labkit" / "site" / "static" / "course.css").read_text()
+    style = (REPOSITORY / "labkit" / "maintain" / "site" / "static" / "course.css").read_text()
     assert f'text[style*="rgb{rgb(INK)}"]' in style
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from private import private_things
 
 from labkit.errors import LabError
+from labkit.recordings import files, scrub
+from labkit.recordings.files import Call, Head, Mark, Played, Tape
 from labkit.settings import ISTIO
-from labkit.venue import tape
-from labkit.venue.tape import Call, Head, Mark, Played, Tape, scrub
 
 KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n-----END RSA " + "PRIVATE KEY-----"
 TOKEN = ".".join(["eyJhbGciOiJSUzI1NiJ9", "eyJpc3MiOiJ0ZXN0ZXIifQ", "c2lnbmF0dXJlc2ln"])
@@ -43,7 +43,7 @@ def head(*cells: Mark, **changed) -> Head:
 def written(tmp_path):
     path = tmp_path / "42-a-lab.jsonl"
     cells = [Played((call({"stdout": "short"}), call({"stdout": "long " * 1000}))), Played(())]
-    tape.write(path, head(Mark("a", "%one"), Mark("b", "%two")), cells)
+    files.write(path, head(Mark("a", "%one"), Mark("b", "%two")), cells)
     return path
 
 
@@ -58,7 +58,7 @@ calls = st.builds(
     strand=st.sampled_from(["", "*", "a"]),
     kind=st.sampled_from(["run", "http"]),
     request=answers,
-    answer=answers | st.text(min_size=tape.LONG - 2, max_size=tape.LONG + 2).map(lambda text: {"stdout": text}),
+    answer=answers | st.text(min_size=files.LONG - 2, max_size=files.LONG + 2).map(lambda text: {"stdout": text}),
     start=st.floats(0, 1e6),
     seconds=st.floats(0, 1e6),
     clocks=st.lists(st.floats(0, 2e9), max_size=3).map(tuple),
@@ -69,14 +69,14 @@ calls = st.builds(
 def test_what_was_written_is_read_again(tmp_path_factory, cells):
     path = tmp_path_factory.mktemp("tape") / "42-a-lab.jsonl"
     played = [Played(tuple(each), {"": (1.5, 2e9)}) for each in cells]
-    tape.write(path, head(*(Mark(str(n), f"%{n}") for n in range(len(cells)))), played)
+    files.write(path, head(*(Mark(str(n), f"%{n}") for n in range(len(cells)))), played)
     assert [Tape(path).played(n) for n in range(len(cells))] == played
 
 
 def test_a_long_answer_that_came_twice_stands_there_once(tmp_path):
     path = tmp_path / "42-a-lab.jsonl"
     text = "".join(map(chr, range(33, 1500)))
-    tape.write(path, head(Mark("a", "%one")), [Played((call({"stdout": text}), call({"stdout": text})))])
+    files.write(path, head(Mark("a", "%one")), [Played((call({"stdout": text}), call({"stdout": text})))])
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[2]["answer"] == lines[3]["answer"] != {"stdout": text}
 
@@ -98,7 +98,7 @@ def test_a_truncated_one(written, keep):
 @given(st.data())
 def test_one_with_a_single_byte_changed(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("tape") / "42-a-lab.jsonl"
-    tape.write(path, head(Mark("a", "%one")), [Played((call({"stdout": "x" * 5000}),))])
+    files.write(path, head(Mark("a", "%one")), [Played((call({"stdout": "x" * 5000}),))])
     target = path.with_suffix(data.draw(st.sampled_from([".jsonl", ".xz"])))
     content = bytearray(target.read_bytes())
     at = data.draw(st.integers(0, len(content) - 2))  # the newline at the very end says nothing
@@ -123,10 +123,10 @@ def test_one_without_its_long_answers(written):
     assert "missing" in refusal(written).why
 
 
-@pytest.mark.parametrize("changed", [{"istio": "1.14.1"}, {"format": tape.FORMAT + 1}])
+@pytest.mark.parametrize("changed", [{"istio": "1.14.1"}, {"format": files.FORMAT + 1}])
 def test_one_of_another_version(tmp_path, changed):
     path = tmp_path / "42-a-lab.jsonl"
-    tape.write(path, head(Mark("a", "%one"), **changed), [Played(())])
+    files.write(path, head(Mark("a", "%one"), **changed), [Played(())])
     why = refusal(path).why
     assert str(next(iter(changed.values()))) in why
     assert ISTIO in why
@@ -137,7 +137,7 @@ def test_one_of_another_version(tmp_path, changed):
 def test_no_secret_is_written(tmp_path, text, length):
     answer = {"stdout": text + " " * length}
     with pytest.raises(LabError, match="holds"):
-        tape.write(tmp_path / "42-a-lab.jsonl", head(Mark("a", "%one")), [Played((call(answer),))])
+        files.write(tmp_path / "42-a-lab.jsonl", head(Mark("a", "%one")), [Played((call(answer),))])
     assert not list(tmp_path.iterdir())
 
 
@@ -177,7 +177,7 @@ def test_a_node_tells_nothing_of_the_machine():
 
 
 # -- the course's own -----------------------------------------------------------------------------
-RECORDINGS = tape.tapes()
+RECORDINGS = files.tapes()
 
 
 def everything(path) -> str:

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.live import Live
 from labkit.errors import LabError
 from labkit.mesh import telemetry
 from labkit.mesh.telemetry import names, prometheus, rates
-from labkit.venue.live import Live
 
 # -- lines ------------------------------------------------------------------------------------------
 UPSTREAM = (
@@ -163,7 +163,7 @@ class Mesh(Live):
 
 
 def refused(status):
-    return venue.KubernetesError(status, "Refused", "the API server's words", "")
+    return backend.KubernetesError(status, "Refused", "the API server's words", "")
 
 
 def scrape_at(time, **counts):
@@ -174,7 +174,7 @@ def scrape_at(time, **counts):
 # -- scrapes ----------------------------------------------------------------------------------------
 def test_a_scrape_asks_each_running_proxy_for_request_metrics_alone():
     pods = [pod("a"), pod("b", namespace="istio-system"), pod("starting", "Pending"), pod("plain", container="app")]
-    with venue.use(Mesh({"a": UPSTREAM, "b": ""}, pods)) as mesh:
+    with backend.use(Mesh({"a": UPSTREAM, "b": ""}, pods)) as mesh:
         found = telemetry.scrape()
     assert sorted(found.counts) == sorted(found.times) == ["a.default", "b.istio-system"]
     assert {path for path, _ in mesh.asked} == {
@@ -195,7 +195,7 @@ def test_envoys_filter_lets_both_envoys_names_through(stat):
 
 
 def test_a_proxy_that_vanished_in_the_middle_is_silent_and_the_others_are_not():
-    with venue.use(Mesh({"here": UPSTREAM, "gone": refused(404), "leaving": refused(503)})):
+    with backend.use(Mesh({"here": UPSTREAM, "gone": refused(404), "leaving": refused(503)})):
         found = telemetry.scrape("default")
     assert list(found.counts) == ["here.default"]
     assert found.silent == dict.fromkeys(["gone.default", "leaving.default"], "the API server's words")
@@ -205,12 +205,12 @@ def test_a_proxy_that_vanished_in_the_middle_is_silent_and_the_others_are_not():
 def test_a_pod_on_its_way_out_is_not_asked():
     leaving = pod("leaving")
     leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    with venue.use(Mesh({"here": UPSTREAM, "leaving": refused(403)}, [pod("here"), leaving])):
+    with backend.use(Mesh({"here": UPSTREAM, "leaving": refused(403)}, [pod("here"), leaving])):
         assert list(telemetry.scrape().counts) == ["here.default"]
 
 
 def test_a_missing_permission_is_told():
-    with venue.use(Mesh({"a": UPSTREAM, "b": refused(403)})), pytest.raises(venue.KubernetesError) as caught:
+    with backend.use(Mesh({"a": UPSTREAM, "b": refused(403)})), pytest.raises(backend.KubernetesError) as caught:
         telemetry.scrape()
     assert caught.value.status == 403
 
@@ -222,9 +222,9 @@ def test_who_may_not_list_all_pods_is_told_to_name_a_namespace():
                 raise refused(403)
             return super().kubernetes(method, path, body, query, content_type)
 
-    with venue.use(OneNamespace({"a": UPSTREAM})):
+    with backend.use(OneNamespace({"a": UPSTREAM})):
         assert list(telemetry.scrape("default").counts) == ["a.default"]
-        with pytest.raises(venue.KubernetesError) as caught:
+        with pytest.raises(backend.KubernetesError) as caught:
             telemetry.scrape()
     assert "namespace" in caught.value.fix
 
@@ -238,12 +238,12 @@ def test_eight_proxies_are_asked_at_once():
                 together.wait()
             return super().kubernetes(method, path, body, query, content_type)
 
-    with venue.use(Patient({f"p{n}": "" for n in range(16)})):
+    with backend.use(Patient({f"p{n}": "" for n in range(16)})):
         assert len(telemetry.scrape().counts) == 16
 
 
 def test_frames_have_istios_labels_and_a_time():
-    with venue.use(Mesh({"a": UPSTREAM + BUCKET % "25" + BUCKET % "+Inf"})) as mesh:
+    with backend.use(Mesh({"a": UPSTREAM + BUCKET % "25" + BUCKET % "+Inf"})) as mesh:
         mesh.time = 7.5
         found = telemetry.scrape()
     assert list(found.requests) == ["time", "proxy", *telemetry.LABELS, "value"]
@@ -254,7 +254,7 @@ def test_frames_have_istios_labels_and_a_time():
 
 def test_lines_that_differ_in_no_column_are_one_row():
     twice = ISTIOS_OWN + ISTIOS_OWN.replace("{", '{source_cluster="another",')
-    with venue.use(Mesh({"a": twice})):
+    with backend.use(Mesh({"a": twice})):
         assert list(telemetry.requests().value) == [12]
 
 
@@ -270,7 +270,7 @@ def test_edges_are_what_callers_report():
 
 
 def test_a_scraper_keeps_its_window():
-    with venue.use(Mesh({"a": ""})) as mesh:
+    with backend.use(Mesh({"a": ""})) as mesh:
         scraper = telemetry.Scraper(window=10)
         for mesh.time in (0, 4, 8, 12):
             kept = scraper.scrape()
@@ -278,7 +278,7 @@ def test_a_scraper_keeps_its_window():
 
 
 def test_a_clock_that_was_set_back_starts_the_window_anew():
-    with venue.use(Mesh({"a": ""})) as mesh:
+    with backend.use(Mesh({"a": ""})) as mesh:
         scraper = telemetry.Scraper(window=10)
         for mesh.time in (100, 101, 50, 51):
             kept = scraper.scrape()
@@ -522,7 +522,7 @@ def vector(*series):
 
 
 def test_an_instant_vector_is_a_frame():
-    with venue.use(Server(query=vector(({"app": "a"}, "1.5"), ({"version": "v1"}, "NaN")))) as server:
+    with backend.use(Server(query=vector(({"app": "a"}, "1.5"), ({"version": "v1"}, "NaN")))) as server:
         found = prometheus.query("up")
     assert server.asked == [("query", {"query": "up"})]
     assert list(found) == ["app", "version", "time", "value"]
@@ -533,12 +533,12 @@ def test_an_instant_vector_is_a_frame():
 
 
 def test_times_are_prometheus_own_to_the_millisecond():
-    with venue.use(Server(query={"resultType": "scalar", "result": [1795443130.915, "1"]})):
+    with backend.use(Server(query={"resultType": "scalar", "result": [1795443130.915, "1"]})):
         assert prometheus.query("1").time[0].isoformat() == "2026-11-23T14:12:10.915000+00:00"
 
 
 def test_an_empty_answer_is_an_empty_frame():
-    with venue.use(Server(query=vector())):
+    with backend.use(Server(query=vector())):
         found = prometheus.query("nothing")
     assert list(found) == ["time", "value"]
     assert found.empty
@@ -547,7 +547,7 @@ def test_an_empty_answer_is_an_empty_frame():
 def test_a_range_ends_at_prometheus_own_now():
     now = {"resultType": "scalar", "result": [1700000000, "1700000000"]}
     matrix = {"resultType": "matrix", "result": [{"metric": {"app": "a"}, "values": [[1, "2"], [2, "+Inf"]]}]}
-    with venue.use(Server(query=now, query_range=matrix)) as server:
+    with backend.use(Server(query=now, query_range=matrix)) as server:
         found = prometheus.query_range("rate(x[1m])", seconds=60, step=5)
     assert server.asked[1] == (
         "query_range",
@@ -563,14 +563,14 @@ BAD = json.dumps({"status": "error", "errorType": "bad_data", "error": "1:3: par
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (venue.KubernetesError(404, "NotFound", 'services "prometheus" not found', ""), "prometheus.deploy()"),
-        (venue.KubernetesError(503, "ServiceUnavailable", "no endpoints available", ""), "prometheus.deploy()"),
-        (venue.KubernetesError(400, "Bad Request", BAD, ""), "1:3: parse error"),
-        (venue.KubernetesError(403, "Forbidden", "may not", "ask for it"), "ask for it"),
+        (backend.KubernetesError(404, "NotFound", 'services "prometheus" not found', ""), "prometheus.deploy()"),
+        (backend.KubernetesError(503, "ServiceUnavailable", "no endpoints available", ""), "prometheus.deploy()"),
+        (backend.KubernetesError(400, "Bad Request", BAD, ""), "1:3: parse error"),
+        (backend.KubernetesError(403, "Forbidden", "may not", "ask for it"), "ask for it"),
     ],
 )
 def test_what_prometheus_cannot_answer_is_explained(error, words):
-    with venue.use(Server(query=error)), pytest.raises(LabError) as caught:
+    with backend.use(Server(query=error)), pytest.raises(LabError) as caught:
         prometheus.query("sum(")
     assert words in str(caught.value)
 
@@ -579,13 +579,13 @@ def test_prometheus_is_deployed_when_it_has_seen_every_proxy(monkeypatch):
     monkeypatch.setattr(prometheus.objects, "apply", lambda *_, **__: None)
     monkeypatch.setattr(prometheus.objects, "wait_available", lambda *_: None)
     targets = [
-        venue.KubernetesError(503, "ServiceUnavailable", "no endpoints available", ""),
+        backend.KubernetesError(503, "ServiceUnavailable", "no endpoints available", ""),
         {"activeTargets": []},
         {"activeTargets": [{"health": "up"}, {"health": "unknown"}]},
         {"activeTargets": [{"health": "up"}, {"health": "down"}]},
     ]
     seen = []
-    with venue.use(Server(targets=targets)):
+    with backend.use(Server(targets=targets)):
         prometheus.deploy(seen.append)
     assert targets == []
     assert seen[-1].startswith("2 of 2")
@@ -596,7 +596,7 @@ def test_prometheus_has_caught_up_when_every_scrape_is_newer_than_the_question()
     late, new = ({"pod": "a"}, "1699999990"), ({"pod": "b"}, "1700000001")
     answers = [now, vector(), vector(late, new), vector(new, new)]
     seen = []
-    with venue.use(Server(query=answers)):
+    with backend.use(Server(query=answers)):
         assert prometheus.catch_up(seen.append) == 1  # two looks in vain, half a second each
     assert answers == []
     assert seen == ["0 of 0 pods scraped", "1 of 2 pods scraped", "2 of 2 pods scraped"]

@@ -16,13 +16,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import venue
+from labkit import backend
+from labkit.backend.live import Live
+from labkit.backend.protocol import Response
 from labkit.errors import LabError
 from labkit.mesh import traffic
 from labkit.mesh.traffic import breaker, client, fortio
 from labkit.settings import settings
-from labkit.venue.live import Live
-from labkit.venue.seam import Response
 
 # -- curl -------------------------------------------------------------------------------------------
 bodies = st.text(st.characters(blacklist_characters=client._MARK), max_size=60)
@@ -125,7 +125,7 @@ class Pod(Live):
     def run(self, argv, *, stdin, **_):
         self.argv.append(argv)
         self.stdin.append(stdin)
-        return venue.Completed(tuple(argv), self.returncode, self.output, "not found", 0.1)
+        return backend.Completed(tuple(argv), self.returncode, self.output, "not found", 0.1)
 
 
 def option(argv, name):
@@ -133,7 +133,7 @@ def option(argv, name):
 
 
 def test_a_load_is_what_fortio_reports():
-    with venue.use(Pod("Fortio 1.66.5 running\n" + json.dumps(report(), indent=2))) as pod:
+    with backend.use(Pod("Fortio 1.66.5 running\n" + json.dumps(report(), indent=2))) as pod:
         found = traffic.load("http://httpbin:8000/get", connections=2, calls=20, headers={"end-user": "jason"})
     [argv] = pod.argv
     assert (option(argv, "-c"), option(argv, "-n"), option(argv, "-qps")) == ("2", "20", "0")
@@ -172,7 +172,7 @@ def test_a_sweep_has_a_row_for_each_status_of_each_number_of_connections():
             self.output = json.dumps(report(codes, connections=connections))
             return super().run(argv, **kwargs)
 
-    with venue.use(Breaker()):
+    with backend.use(Breaker()):
         found = traffic.sweep("http://httpbin:8000/get", connections=[1, 4], calls=40)
     assert found[["connections", "code", "calls"]].to_numpy().tolist() == [[1, 200, 40], [4, 200, 30], [4, 503, 10]]
     assert {"share", "low", "high", "qps", "p50_milliseconds", "p99_milliseconds"} < set(found)
@@ -180,13 +180,13 @@ def test_a_sweep_has_a_row_for_each_status_of_each_number_of_connections():
 
 @pytest.mark.parametrize(("connections", "calls"), [(0, 10), (8, 10), (1, 1_000_000)])
 def test_a_load_that_fortio_would_change_or_that_is_none_is_refused(connections, calls):
-    with venue.use(Pod()) as pod, pytest.raises(LabError):
+    with backend.use(Pod()) as pod, pytest.raises(LabError):
         traffic.load("http://httpbin:8000/get", connections, calls)
     assert pod.argv == []
 
 
 def test_a_missing_fortio_is_told():
-    with venue.use(Pod(returncode=1)), pytest.raises(venue.CommandFailed) as caught:
+    with backend.use(Pod(returncode=1)), pytest.raises(backend.CommandFailed) as caught:
         traffic.load("http://httpbin:8000/get")
     assert "deploy_fortio" in caught.value.fix
 
@@ -199,7 +199,7 @@ def test_fortio_is_deployed_from_the_image_that_the_node_has(monkeypatch, tmp_pa
     container = {"name": "fortio", "image": "fortio", "imagePullPolicy": "Always"}
     deployment = {"kind": "Deployment", "spec": {"template": {"spec": {"containers": [container]}}}}
     sample.write_text(yaml.safe_dump_all([{"kind": "Service"}, deployment]))
-    with venue.use(Pod()) as pod:
+    with backend.use(Pod()) as pod:
         traffic.deploy_fortio("mine")
     service, applied = yaml.safe_load_all(pod.stdin[0])
     assert option(pod.argv[0], "--namespace") == "mine"
@@ -220,7 +220,7 @@ class Breaker:
         monkeypatch.setattr(breaker, "admin", lambda pod: nullcontext(pod))
         monkeypatch.setattr(breaker, "read", lambda *_: {traffic.OVERFLOWS: self.counted})
         monkeypatch.setattr(breaker.objects, "list_", lambda *_, **__: list(rules))
-        monkeypatch.setattr(breaker.venue, "run", self.deleted.append)
+        monkeypatch.setattr(breaker.backend, "run", self.deleted.append)
 
     @property
     def limit(self):
@@ -299,7 +299,7 @@ class Gateway(Live):
             self.busy.set()
         status = self.statuses.pop(0) if self.statuses else 200
         if status is None:
-            raise venue.Unreachable("no answer", "", "")
+            raise backend.Unreachable("no answer", "", "")
         return Response(status, {}, "", 0.0)
 
 
@@ -315,7 +315,7 @@ def nothing_left_behind():
 
 
 def test_steady_traffic_goes_on_until_it_is_stopped():
-    with venue.use(Gateway(404, None, 200)) as gateway:
+    with backend.use(Gateway(404, None, 200)) as gateway:
         running = traffic.start(rate=20)
         assert gateway.busy.wait(5)
         assert running.running
@@ -332,13 +332,13 @@ def test_an_interrupt_ends_steady_traffic_with_its_block():
             assert gateway.busy.wait(5)
             raise KeyboardInterrupt
 
-    with venue.use(Gateway()) as gateway, pytest.raises(KeyboardInterrupt):
+    with backend.use(Gateway()) as gateway, pytest.raises(KeyboardInterrupt):
         cell()
     assert threads() == []
 
 
 def test_there_is_one_steady_traffic_at_a_time():
-    with venue.use(Gateway()):
+    with backend.use(Gateway()):
         first, second = traffic.start(rate=20), traffic.start(rate=20)
         assert (first.running, second.running) == (False, True)
         assert len(threads()) == 1
@@ -346,7 +346,7 @@ def test_there_is_one_steady_traffic_at_a_time():
 
 
 def test_steady_traffic_ends_by_itself():
-    with venue.use(Gateway()) as gateway:
+    with backend.use(Gateway()) as gateway:
         running = traffic.start(rate=20, seconds=0.15)
         running._thread.join()
     assert not running.running
@@ -362,7 +362,7 @@ def test_a_clock_that_jumps_neither_floods_nor_hangs(step):
             self.time += step
             return self.time
 
-    with venue.use(Jumping()) as gateway:
+    with backend.use(Jumping()) as gateway:
         running = traffic.start(rate=20, seconds=0.2)
         running._thread.join()
     assert not running.running
@@ -370,14 +370,14 @@ def test_a_clock_that_jumps_neither_floods_nor_hangs(step):
 
 
 def test_a_missing_gateway_is_told_at_once_and_nothing_goes_on():
-    with venue.use(Gateway(None)), pytest.raises(venue.Unreachable):
+    with backend.use(Gateway(None)), pytest.raises(backend.Unreachable):
         traffic.start()
     assert threads() == []
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(0, 10), (1000, 10), (5, 0), (5, 1e9)])
 def test_traffic_that_is_not_gentle_is_refused(rate, seconds):
-    with venue.use(Gateway()) as gateway, pytest.raises(LabError):
+    with backend.use(Gateway()) as gateway, pytest.raises(LabError):
         traffic.start(rate, seconds)
     assert gateway.urls == []
 
@@ -391,15 +391,15 @@ def test_a_kernel_that_ends_ends_its_traffic():
     code = """
 import atexit, threading
 atexit.register(lambda: print([t.name for t in threading.enumerate()]))  # runs last
-from labkit import venue
+from labkit import backend
 from labkit.mesh import traffic
-from labkit.venue.live import Live
+from labkit.backend.live import Live
 
 class Gateway(Live):
     def gateway(self): return "http://127.0.0.1:8080"
-    def http(self, *_): return venue.Response(200, {}, "", 0.0)
+    def http(self, *_): return backend.Response(200, {}, "", 0.0)
 
-with venue.use(Gateway()):
+with backend.use(Gateway()):
     traffic.start()
     print(len(threading.enumerate()))
 """
@@ -409,7 +409,7 @@ with venue.use(Gateway()):
 
 def test_headers_go_with_each_request():
     outcome = client._MARK + '{"status": "200", "seconds": 0.1, "connections": 1}\n'
-    with venue.use(Pod("{}" + outcome)) as pod:
+    with backend.use(Pod("{}" + outcome)) as pod:
         traffic.requests("http://reviews:9080/reviews/0", headers={"x-user": "anna"}, keep_open=False)
     [argv] = pod.argv
     sent = [argv[at + 1] for at, word in enumerate(argv) if word == "--header"]

@@ -6,7 +6,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster import downloads, images
 from labkit.cluster.packages import gateway_api, istio, recipes, tools
 from labkit.cluster.packages.build import build_images
@@ -81,7 +81,7 @@ class Packages:
             names = _kubernetes_images(note)
             build_images([NODE_BASE, *names], note)
         packed = images.preload(NODE_BASE, names, progress, unpacked=False)
-        venue.run(["docker", "tag", packed, NODE_IMAGE])
+        backend.run(["docker", "tag", packed, NODE_IMAGE])
         return NODE_IMAGE
 
     def mirror(self) -> Path:
@@ -128,7 +128,7 @@ def _installed(published: Path, to: Path) -> Path:
 def _kubernetes_images(note: Note) -> list[str]:
     """What kubeadm asks for, and the pause image that kind's containerd asks for."""
     kubeadm = make(recipes.kubernetes(), note) / "kubeadm"
-    listed = venue.run([kubeadm, "config", "images", "list", "--kubernetes-version", f"v{KUBERNETES}"]).stdout.split()
+    listed = backend.run([kubeadm, "config", "images", "list", "--kubernetes-version", f"v{KUBERNETES}"]).stdout.split()
     containerd = tomllib.loads((make(recipes.kind_files(), note) / "files/etc/containerd/config.toml").read_text())
     pause = containerd["plugins"]["io.containerd.grpc.v1.cri"]["sandbox_image"]
     return [*listed, pause]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster.packages.recipes import DOCKERFILES, SHARED, Recipe, recipe
 from labkit.cluster.packages.steps import STAMP, Note, builds, fingerprint, make, remove, run
 
@@ -47,7 +47,7 @@ def _with_parents(recipes: dict[str, Recipe]) -> dict[str, Recipe]:
 def _present(names: list[str]) -> set[str]:
     """The keys of those images that the engine has; it complains of the others, and goes on."""
     form = f'{{{{index .Config.Labels "{LABEL}"}}}}'
-    return set(venue.run(["docker", "image", "inspect", "--format", form, *names], check=False).stdout.split())
+    return set(backend.run(["docker", "image", "inspect", "--format", form, *names], check=False).stdout.split())
 
 
 def _build(name: str, how: Recipe, note: Note) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster.packages.steps import Note, Step, run
 from labkit.settings import BUILD_GO
 
@@ -72,14 +72,14 @@ def build(
 
 def source(module: str, version: str) -> Path:
     """The folder of the module cache that holds the module; Go checks it against its checksum database."""
-    answer = venue.run(["go", "mod", "download", "-json", f"{module}@{version}"], env=ENVIRONMENT)
+    answer = backend.run(["go", "mod", "download", "-json", f"{module}@{version}"], env=ENVIRONMENT)
     return Path(json.loads(answer.stdout)["Dir"])
 
 
 def _go_mod(program: Program) -> str:
     lines = [f"module istio-lab.local/{program.name}", f"go {BUILD_GO}"]
     for module, version in program.modules.items():
-        theirs = venue.run(["go", "mod", "edit", "-json", source(module, version) / "go.mod"]).stdout
+        theirs = backend.run(["go", "mod", "edit", "-json", source(module, version) / "go.mod"]).stdout
         lines += [f"require {module} {version}", *replacements(json.loads(theirs), program.staging)]
     return "\n".join([*lines, ""])
 

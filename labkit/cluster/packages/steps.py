@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit import venue
+from labkit import backend
 from labkit.cluster.images import disk_full
 from labkit.errors import LabError
 from labkit.settings import settings
@@ -111,7 +111,7 @@ def run(
             lines.write(line + "\n")
             note(line.strip()[:100])
 
-        completed = venue.run(argv, cwd=cwd, env=env, on_line=on_line, check=False)
+        completed = backend.run(argv, cwd=cwd, env=env, on_line=on_line, check=False)
     if completed.returncode:
         raise _failed(log, completed.returncode, file)
     return completed.stdout

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from labkit import venue
+from labkit import backend
+from labkit.backend import which
 from labkit.errors import LabError
 from labkit.settings import BUILD_GO
-from labkit.venue import which
 
 DEBIAN_PACKAGES = {
     "go": "golang-go",
@@ -26,8 +26,8 @@ def require() -> None:
     As root on Debian debootstrap is installed here: nobody has it, and nothing else needs it.
     """
     if not which("debootstrap") and _can_install():
-        venue.run(["apt-get", "update", "-qq"])
-        venue.run(["apt-get", "install", "-y", "-qq", "debootstrap"], env={"DEBIAN_FRONTEND": "noninteractive"})
+        backend.run(["apt-get", "update", "-qq"])
+        backend.run(["apt-get", "install", "-y", "-qq", "debootstrap"], env={"DEBIAN_FRONTEND": "noninteractive"})
     if unmet := obstacle():
         raise unmet
 

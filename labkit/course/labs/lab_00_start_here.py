@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from labkit import venue
+from labkit import backend
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -13,7 +13,7 @@ from labkit.settings import settings
 
 
 def api_server_is_ready() -> Seen:
-    answer = venue.kubernetes("GET", "/readyz")
+    answer = backend.kubernetes("GET", "/readyz")
     return Seen(answer == "ok", f"/readyz answers {answer}")
 
 
@@ -24,7 +24,7 @@ def node_is_ready() -> Seen:
 
 
 def kubeconfig_is_the_courses() -> Seen:
-    contexts = venue.run(["kubectl", "config", "get-contexts", "--output", "name"]).stdout.split()
+    contexts = backend.run(["kubectl", "config", "get-contexts", "--output", "name"]).stdout.split()
     return Seen(contexts == [f"kind-{settings().cluster}"], f"contexts: {', '.join(contexts) or 'none'}")
 
 

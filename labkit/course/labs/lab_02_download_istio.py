@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit import venue
+from labkit import backend
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -14,18 +14,18 @@ from labkit.settings import settings
 def release_is_unpacked() -> Seen:
     folder = settings().istio_folder
     wanted = ("bin/istioctl", "manifests/profiles", "samples/bookinfo")
-    missing = [name for name in wanted if not venue.exists(folder / name)]
+    missing = [name for name in wanted if not backend.exists(folder / name)]
     return Seen(not missing, f"{folder.name}: " + (f"{', '.join(missing)} missing" if missing else "complete"))
 
 
 def istioctl_is_on_the_path() -> Seen:
-    path = venue.which("istioctl")
+    path = backend.which("istioctl")
     installed = path == str(settings().bin / "istioctl")
     return Seen(installed, "istioctl: " + ("in $LABKIT_BIN" if installed else path or "nowhere"))
 
 
 def istioctl_is_the_pinned_version() -> Seen:
-    answer = venue.run(["istioctl", "version", "--remote=false", "--short"]).stdout.strip()
+    answer = backend.run(["istioctl", "version", "--remote=false", "--short"]).stdout.strip()
     return Seen(answer.endswith(VERSION), answer)
 
 

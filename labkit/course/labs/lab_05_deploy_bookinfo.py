@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit import venue
+from labkit import backend
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -31,7 +31,7 @@ def every_pod_has_a_sidecar() -> Seen:
 def title_from_ratings() -> Seen:
     argv = ["kubectl", "exec", "--namespace", NAMESPACE, "deploy/ratings-v1", "--container", "ratings", "--",
             "curl", "-sS", "--max-time", "10", "productpage:9080/productpage"]  # fmt: skip
-    page = venue.run(argv).stdout
+    page = backend.run(argv).stdout
     return Seen(f"<title>{bookinfo.TITLE}</title>" in page, f"{len(page):,} characters of HTML")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from labkit import venue
+from labkit import backend
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -47,11 +47,11 @@ def details_alone_takes_plain_text() -> Seen:
 
 def details_still_shows_its_certificate() -> Seen:
     """Looked at until it is so, or for as long as a policy may take."""
-    ends = venue.now() + PROPAGATION
-    return venue.wait(
+    ends = backend.now() + PROPAGATION
+    return backend.wait(
         "the certificate of details",
         observe=_on_the_wire,
-        done=lambda seen: seen.passed or venue.now() > ends,
+        done=lambda seen: seen.passed or backend.now() > ends,
         timeout=PROPAGATION + 10,
     )
 
@@ -65,11 +65,11 @@ def _on_the_wire() -> Seen:
 
 def _statuses(namespace: str, urls: list[str], wanted: list[int]) -> list[int]:
     """What the services answer to a namespace's client (0 is no answer), once it is as wanted or the time is up."""
-    ends = venue.now() + PROPAGATION
-    return venue.wait(
+    ends = backend.now() + PROPAGATION
+    return backend.wait(
         "the answers",
         observe=lambda: [int(traffic.requests(f"http://{url}", namespace=namespace).status[0]) for url in urls],
-        done=lambda seen: seen == wanted or venue.now() > ends,
+        done=lambda seen: seen == wanted or backend.now() > ends,
         timeout=PROPAGATION * 2,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit import venue
+from labkit import backend
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -59,7 +59,7 @@ def _seconds_for_jason() -> float | None:
     jason = bookinfo.sign_in("jason")
     try:
         return bookinfo.fetch(headers=jason, timeout=PATIENCE).seconds
-    except venue.Unreachable:
+    except backend.Unreachable:
         return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit import venue
+from labkit import backend
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -45,10 +45,10 @@ def _ca() -> str:
     """The CA's certificate alone leaves the Secret."""
     template = '{{index .data "ca.crt" | base64decode}}'
     argv = ["kubectl", "get", "secret", CERTIFICATE, "--namespace", ISTIO, "--output", f"go-template={template}"]
-    return venue.run(argv).stdout
+    return backend.run(argv).stdout
 
 
-def _over_tls(ca: str) -> venue.Completed:
+def _over_tls(ca: str) -> backend.Completed:
     gateway = f"istio-ingressgateway.{ISTIO}:443"
     request = (
         "cat > /tmp/checked-ca.crt; curl --silent --show-error --max-time 3 --cacert /tmp/checked-ca.crt "
@@ -56,7 +56,7 @@ def _over_tls(ca: str) -> venue.Completed:
     )
     argv = ["kubectl", "exec", "--stdin", "--namespace", NAMESPACE, CLIENT, "--container", traffic.CLIENT, "--",
             "sh", "-c", request]  # fmt: skip
-    return venue.run(argv, stdin=ca, check=False)
+    return backend.run(argv, stdin=ca, check=False)
 
 
 def grpc_at_every_pod() -> Seen:
@@ -72,7 +72,7 @@ def grpc_at_every_pod() -> Seen:
 
 
 def envoy_hashes_the_parameter() -> Seen:
-    hashed = venue.wait(
+    hashed = backend.wait(
         f"A route to reviews that hashes {PARAMETER}",
         observe=_hashed,
         done=lambda hashed: PARAMETER in hashed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
 
-from labkit import venue
+from labkit import backend
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -49,11 +49,11 @@ def _answers_at_automatic_address(host: str, path: str) -> Seen:
 
 def _status(url: str) -> int:
     """Once it is 200 or the time is up: another endpoint for a name that is known takes a moment, too."""
-    ends = venue.now() + PROPAGATION
-    return venue.wait(
+    ends = backend.now() + PROPAGATION
+    return backend.wait(
         f"an answer of {url}",
         observe=lambda: int(traffic.requests(url, namespace=ON).status[0]),
-        done=lambda status: status == 200 or venue.now() > ends,
+        done=lambda status: status == 200 or backend.now() > ends,
         timeout=PROPAGATION + 15,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from labkit import venue
+from labkit import backend
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -59,17 +59,17 @@ def one_way_out() -> Seen:
 
 def curl_alone_reads_details() -> Seen:
     """Looked at until it is so, or for as long as a policy may take. `ratings` is a caller that has no right at all."""
-    ends = venue.now() + PROPAGATION
-    return venue.wait(
+    ends = backend.now() + PROPAGATION
+    return backend.wait(
         "The policy",
         observe=lambda: _as_intended(access.ask(["curl", "ratings"]), CURL_READS_DETAILS),
-        done=lambda seen: seen.passed or venue.now() > ends,
+        done=lambda seen: seen.passed or backend.now() > ends,
         timeout=PROPAGATION + 10,
     )
 
 
 def page_has_the_books_details() -> Seen:
-    page = venue.http("GET", venue.gateway() + bookinfo.PAGE)
+    page = backend.http("GET", backend.gateway() + bookinfo.PAGE)
     whole = page.status == 200 and "Error fetching product details" not in page.text
     return Seen(whole, f"GET {bookinfo.PAGE}: {page.status}, {'with' if whole else 'without'} details")
 
@@ -84,7 +84,7 @@ def _as_intended(answers: pd.DataFrame, rights: set[tuple[str, str, str]]) -> Se
 
 
 def _status(path: str, headers: dict[str, str]) -> int:
-    return venue.http("GET", venue.gateway() + path, headers=headers).status
+    return backend.http("GET", backend.gateway() + path, headers=headers).status
 
 
 def _token_rules() -> list[dict]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit import venue
+from labkit import backend
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -26,7 +26,7 @@ def no_kind_of_the_meshs_is_left() -> Seen:
 
 
 def no_release_is_left() -> Seen:
-    there = [path for path in (settings().istio_folder, settings().bin / "istioctl") if venue.exists(path)]
+    there = [path for path in (settings().istio_folder, settings().bin / "istioctl") if backend.exists(path)]
     return Seen(not there, f"there: {', '.join(path.name for path in there)}" if there else "neither is there")
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import objects
 from labkit.mesh.proxy import status
@@ -92,10 +92,10 @@ class _Watch:
         """Until each awaited proxy (all of them, without a set) holds the change."""
         for proxy in self.proxies:
             proxy.begin(start, awaited is None or proxy.name in awaited)
-        venue.wait(
+        backend.wait(
             "The change",
             observe=lambda: self._look(start),
-            done=lambda _: all(p.is_done for p in self.proxies) or venue.now() - start.now > timeout,
+            done=lambda _: all(p.is_done for p in self.proxies) or backend.now() - start.now > timeout,
             state=lambda count: f"{count} of {len(self.proxies)} proxies hold it",
             timeout=timeout + TIMEOUT,
             every=LOOK,
@@ -142,16 +142,16 @@ def _watching(pods: list[Pod], holds: Holds | None) -> Iterator[_Watch]:
 
 
 def _watched(pod: Pod, stack: ExitStack, holds: Holds | None) -> Watched:
-    with venue.strand(pod["metadata"]["uid"]):
+    with backend.strand(pod["metadata"]["uid"]):
         return Watched(pod, stack.enter_context(admin(pod)), holds)
 
 
 def _look(proxy: Watched, start: Start) -> None:
     """A pod that goes away while it is looked at is no failure; one that does not answer is."""
     try:
-        with venue.strand(proxy.pod["metadata"]["uid"]):
+        with backend.strand(proxy.pod["metadata"]["uid"]):
             proxy.look(start)
-    except (venue.Unreachable, venue.KubernetesError):
+    except (backend.Unreachable, backend.KubernetesError):
         meta = proxy.pod["metadata"]
         found = objects.find("pods", meta["name"], meta["namespace"])
         proxy.gone = found is None or "deletionTimestamp" in found["metadata"]

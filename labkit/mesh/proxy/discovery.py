@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh import objects
 from labkit.mesh.proxy.describe import whole_service
 from labkit.mesh.proxy.frames import read_endpoints
@@ -39,7 +39,7 @@ def discovery(
     labels = ",".join(f"{key}={value}" for key, value in selector.items())
     with admin(find(client)) as get:
         watched = _Watched(whole_service(service, namespace), labels, namespace, get)
-        venue.wait(
+        backend.wait(
             f"{pods} pods of {service}, each an endpoint in the Envoy of {client}",
             observe=watched.look,
             done=lambda both: both == (pods, pods),
@@ -77,5 +77,5 @@ class _Watched:
     def _seconds(self) -> float:
         """What the first look finds was there before."""
         if self._began is None:
-            self._began = venue.now()
-        return venue.now() - self._began
+            self._began = backend.now()
+        return backend.now() - self._began

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh.diff import flatten
 from labkit.mesh.proxy import describe
 from labkit.mesh.proxy.dump import Message, Snapshot, snapshot
@@ -106,7 +106,7 @@ def secrets(pod: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    now = pd.Timestamp(venue.unix_time(), unit="s", tz="UTC")
+    now = pd.Timestamp(backend.unix_time(), unit="s", tz="UTC")
     rows = [_secret(message, now) for message in _section(pod, "secrets")]
     columns = ["resource_name", "type", "status", "valid_cert", "serial_number", "not_after", "not_before"]
     return _frame(rows, columns, ["resource_name"])

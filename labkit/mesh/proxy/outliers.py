@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh import objects
 from labkit.mesh.proxy.describe import whole_service
 from labkit.mesh.proxy.frames import endpoints
@@ -44,7 +44,7 @@ def wait_for_endpoints(
 
     Returns what `outliers` does. Raises LabError with the last state seen.
     """
-    return venue.wait(
+    return backend.wait(
         f"{passing} endpoints of {service} in use",
         observe=lambda: outliers(pod, service, namespace),
         done=lambda found: (found.outlier_check == "OK").sum() == passing,

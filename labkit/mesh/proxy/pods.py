@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import injection, objects
 from labkit.mesh.istio import NAMESPACE as ISTIO
@@ -59,11 +59,11 @@ def concerned(document: Mapping[str, Any]) -> list[Pod]:
 
 
 def admin(pod: Pod) -> AbstractContextManager[Callable[[str], str]]:
-    """Envoy's administration interface: `with` it, get(path) returns text. See venue.port_forward for what it raises.
+    """Envoy's administration interface: `with` it, get(path) returns text. See backend.port_forward for what it raises.
 
     https://www.envoyproxy.io/docs/envoy/latest/operations/admin
     """
-    return venue.port_forward(pod["metadata"]["namespace"], pod["metadata"]["name"], ADMIN_PORT)
+    return backend.port_forward(pod["metadata"]["namespace"], pod["metadata"]["name"], ADMIN_PORT)
 
 
 def _named(name: str, namespace: str) -> Pod:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import objects
 from labkit.mesh.istio import CONTROL_PLANE
@@ -83,7 +83,7 @@ def _syncz() -> Iterator[tuple[str, dict[str, Any]]]:
     if not running:
         raise istiod_is_down()
     for name in (pod["metadata"]["name"] for pod in running):
-        with venue.port_forward(ISTIO, name, DEBUG_PORT) as get:
+        with backend.port_forward(ISTIO, name, DEBUG_PORT) as get:
             yield from ((name, each) for each in json.loads(get("/debug/syncz")) if each.get("proxy"))
 
 

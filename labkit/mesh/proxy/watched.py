@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh.proxy.dump import Snapshot, read
 from labkit.mesh.proxy.pods import Pod
 
@@ -29,8 +29,8 @@ _TIMES = {
 class Start:
     """The same moment by the clock that never goes back, and by the one that Envoy's may be compared with."""
 
-    now: float = field(default_factory=venue.now)
-    unix: float = field(default_factory=venue.unix_time)
+    now: float = field(default_factory=backend.now)
+    unix: float = field(default_factory=backend.unix_time)
 
 
 class Watched:
@@ -40,7 +40,7 @@ class Watched:
         self.pod, self._get, self._holds = pod, get, holds
         self.name = pod["metadata"]["name"]
         self.id = f"{self.name}.{pod['metadata']['namespace']}"
-        self._looked_at = self._news_at = self._without_at = venue.now()  # the last look; with news; before the news
+        self._looked_at = self._news_at = self._without_at = backend.now()  # the last look; with news; before the news
         self._news, self._unread = get(_NEWS), holds is not None
         self._before = self._times = _times(get)
         self.seconds: float | None = None
@@ -65,11 +65,11 @@ class Watched:
 
     def look(self, start: Start) -> None:
         """Read the configuration once news have come and no more are coming, so as not to keep Envoy from its work."""
-        before, self._looked_at = self._looked_at, venue.now()
+        before, self._looked_at = self._looked_at, backend.now()
         news = self._get(_NEWS)
         if news != self._news:
             self._without_at = self._without_at if self._unread else before
-            self._news, self._news_at, self._unread = news, venue.now(), True
+            self._news, self._news_at, self._unread = news, backend.now(), True
         elif self._unread:
             self._unread = False
             self._read(start)
@@ -86,7 +86,7 @@ class Watched:
     def _moment(self, start: Start, taken_up: list[str]) -> float:
         """When Envoy says it took them up, if that can be: after the last look without them, and before this one."""
         own = max((_unix(time) - start.unix for time in taken_up), default=-1.0)
-        earliest, latest = max(self._without_at, start.now) - start.now, venue.now() - start.now
+        earliest, latest = max(self._without_at, start.now) - start.now, backend.now() - start.now
         return own if earliest <= own <= latest else self._news_at - start.now
 
 

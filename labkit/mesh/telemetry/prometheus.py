@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import objects
 from labkit.mesh.istio import NAMESPACE
@@ -34,7 +34,7 @@ def deploy(report: Callable[[str], None] = lambda _: None) -> None:
     """Install the addon, and wait until it has scraped every proxy. Raises LabError with the last state seen."""
     objects.apply(manifest(), namespace=NAMESPACE)
     objects.wait_available([NAME], NAMESPACE, report)
-    venue.wait(
+    backend.wait(
         "A first scrape of every proxy by Prometheus",
         observe=_targets,
         done=lambda health: bool(health) and "unknown" not in health,
@@ -50,8 +50,8 @@ def catch_up(report: Callable[[str], None] = lambda _: None) -> float:
 
     What was counted before the call it then knows. Raises as `query` does, and LabError with the last state seen.
     """
-    began, asked = venue.now(), _now()
-    venue.wait(
+    began, asked = backend.now(), _now()
+    backend.wait(
         "A new scrape of every proxy by Prometheus",
         observe=lambda: query(f'timestamp(up{{job="{PROXIES}"}})')["value"] > asked,
         done=lambda scraped: bool(len(scraped) and scraped.all()),
@@ -60,7 +60,7 @@ def catch_up(report: Callable[[str], None] = lambda _: None) -> float:
         report=report,
         every=0.5,
     )
-    return venue.now() - began
+    return backend.now() - began
 
 
 def is_installed() -> bool:
@@ -100,7 +100,7 @@ def _targets() -> list[str]:
     """The health of each pod that Prometheus means to scrape: unknown until the first time, then up or down."""
     try:
         found = _get("targets", {"state": "active", "scrapePool": PROXIES})
-    except venue.KubernetesError as error:
+    except backend.KubernetesError as error:
         if error.status == 503:  # available, and not yet behind its Service
             return []
         raise
@@ -110,15 +110,15 @@ def _targets() -> list[str]:
 def _ask(endpoint: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     try:
         return _get(endpoint, parameters)
-    except venue.KubernetesError as error:
+    except backend.KubernetesError as error:
         raise _explained(error, parameters["query"]) from None
 
 
 def _get(endpoint: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-    return json.loads(venue.kubernetes("GET", f"{_API}/{endpoint}", query=parameters))["data"]
+    return json.loads(backend.kubernetes("GET", f"{_API}/{endpoint}", query=parameters))["data"]
 
 
-def _explained(error: venue.KubernetesError, promql: str) -> LabError:
+def _explained(error: backend.KubernetesError, promql: str) -> LabError:
     """What Prometheus itself refuses comes through the API server with its own words in it."""
     refusal = _refusal(error.why)
     if refusal:

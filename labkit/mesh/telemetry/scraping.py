@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh.proxy.pods import with_proxy
 from labkit.mesh.telemetry.names import DURATIONS, FILTER, LABELS, REQUESTS, samples, series
 
@@ -93,9 +93,9 @@ def requests(namespace: str = "") -> pd.DataFrame:
 def scrape(namespace: str = "") -> Scrape:
     """Ask every proxy of a namespace, or of the whole mesh, at once.
 
-    Raises venue.KubernetesError where the API server refuses; that a proxy vanished in the middle is no error.
+    Raises backend.KubernetesError where the API server refuses; that a proxy vanished in the middle is no error.
     """
-    began = venue.now()
+    began = backend.now()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(_ask, _proxies(namespace)))
     answered = [each for each in answers if each.why == ""]
@@ -120,25 +120,25 @@ def _proxies(namespace: str) -> list[dict[str, Any]]:
     """Those on their way out are left alone: at their address anybody may answer, or nobody for half a minute."""
     try:
         return with_proxy(namespace)
-    except venue.KubernetesError as error:
+    except backend.KubernetesError as error:
         if error.status != 403 or namespace:
             raise
         fix = "name a namespace that you may read, as in `mesh.telemetry.scrape('default')`"
-        raise venue.KubernetesError(error.status, error.reason, error.why, fix) from None
+        raise backend.KubernetesError(error.status, error.reason, error.why, fix) from None
 
 
 def _ask(pod: Mapping[str, Any]) -> _Answer:
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-    with venue.strand(f"{name}.{namespace}"):
+    with backend.strand(f"{name}.{namespace}"):
         return _answer(name, namespace)
 
 
 def _answer(name: str, namespace: str) -> _Answer:
     path = f"/api/v1/namespaces/{namespace}/pods/{name}:{STATS_PORT}/proxy/stats/prometheus"
-    proxy, time = f"{name}.{namespace}", venue.now()
+    proxy, time = f"{name}.{namespace}", backend.now()
     try:
-        return _Answer(proxy, time, text=venue.kubernetes("GET", path, query={"filter": FILTER}))
-    except venue.KubernetesError as error:
+        return _Answer(proxy, time, text=backend.kubernetes("GET", path, query={"filter": FILTER}))
+    except backend.KubernetesError as error:
         if error.status not in _NO_ANSWER:
             raise
         return _Answer(proxy, time, why=error.why)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh import objects
 from labkit.mesh.proxy.clock import propagate
 from labkit.mesh.proxy.counters import read
@@ -95,7 +95,7 @@ def _own_rule(service: str, namespace: str) -> Iterator[dict[str, Any]]:
         if there:
             propagate(rule, pods=[f"{CALLER}.{namespace}"])
         else:
-            venue.run(["kubectl", "delete", "destinationrule", name, "--namespace", namespace, "--ignore-not-found"])
+            backend.run(["kubectl", "delete", "destinationrule", name, "--namespace", namespace, "--ignore-not-found"])
 
 
 def _limited(rule: dict[str, Any], pending: int) -> dict[str, Any]:

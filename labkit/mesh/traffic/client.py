@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from labkit import venue
+from labkit import backend
 from labkit.mesh import objects
 from labkit.settings import NAMESPACE, settings
 
@@ -46,9 +46,9 @@ def requests(
     options = [word for name, value in sent.items() for word in ("--header", f"{name}: {value}")]
     argv = ["kubectl", "exec", "--namespace", namespace, client, "--container", CLIENT, "--",
             "curl", "--silent", "--max-time", "10", "--write-out", _OUTCOME, *options, *[url] * times]  # fmt: skip
-    completed = venue.run(argv, check=False)
+    completed = backend.run(argv, check=False)
     if _MARK not in completed.stdout:
-        raise venue.CommandFailed(completed, "`%kubectl get pods` shows whether the client is there and ready")
+        raise backend.CommandFailed(completed, "`%kubectl get pods` shows whether the client is there and ready")
     rows = [{"request": n, **row} for n, row in enumerate(parse(completed.stdout), start=1)]
     return pd.DataFrame(rows, columns=columns)
 

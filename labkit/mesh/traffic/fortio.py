@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import objects
 from labkit.mesh.traffic.share import Share, share
@@ -73,7 +73,7 @@ def deploy_fortio(namespace: str = NAMESPACE) -> None:
     for container in (c for d in documents if d["kind"] == "Deployment" for c in _containers(d)):
         container["imagePullPolicy"] = "IfNotPresent"
     argv = ["kubectl", "apply", "--namespace", namespace, "--filename", "-"]
-    venue.run(argv, stdin=yaml.safe_dump_all(documents))
+    backend.run(argv, stdin=yaml.safe_dump_all(documents))
     objects.wait_available([FORTIO], namespace, report=lambda _: None)
 
 
@@ -87,7 +87,7 @@ def load(
 ) -> Load:
     """Send `calls` GET requests over `connections`, each as soon as the one before is answered, or `qps` a second.
 
-    Raises LabError where the numbers do not go together, and venue.CommandFailed where fortio cannot run.
+    Raises LabError where the numbers do not go together, and backend.CommandFailed where fortio cannot run.
     """
     if not (0 < 2 * connections <= calls <= MOST_CALLS):  # with fewer, fortio would lower the connections unasked
         raise LabError(
@@ -99,9 +99,11 @@ def load(
     argv = ["kubectl", "exec", "--namespace", namespace, f"deploy/{FORTIO}", "--container", "fortio", "--",
             "/usr/bin/fortio", "load", "-quiet", "-json", "-", "-c", connections, "-n", calls, "-qps", f"{qps:g}",
             "-timeout", "10s", "-p", ",".join(map(str, PERCENTILES)), *options, url]  # fmt: skip
-    completed = venue.run(argv, check=False)
+    completed = backend.run(argv, check=False)
     if completed.returncode:
-        raise venue.CommandFailed(completed, "`mesh.traffic.deploy_fortio()` puts fortio there; else check the address")
+        raise backend.CommandFailed(
+            completed, "`mesh.traffic.deploy_fortio()` puts fortio there; else check the address"
+        )
     return parse(completed.stdout)
 
 

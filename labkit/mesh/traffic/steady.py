@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from labkit import venue
+from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh.bookinfo import PAGE
 
@@ -34,9 +34,9 @@ class Steady:
         """Send the first request, so that a missing gateway is the caller's to hear of; then go on in a thread."""
         self.url, self.rate, self.seconds = url, rate, seconds
         self._over = threading.Event()
-        self._began = self._asked = venue.now()
-        self._statuses = Counter([venue.http("GET", url, timeout=_TIMEOUT).status])
-        self._thread = venue.background("steady traffic", self._go_on)
+        self._began = self._asked = backend.now()
+        self._statuses = Counter([backend.http("GET", url, timeout=_TIMEOUT).status])
+        self._thread = backend.background("steady traffic", self._go_on)
 
     @property
     def running(self) -> bool:
@@ -46,7 +46,7 @@ class Steady:
     @property
     def sent(self) -> Sent:
         """What was sent so far."""
-        statuses, seconds = venue.work("steady traffic, what was sent", lambda _: self._so_far())
+        statuses, seconds = backend.work("steady traffic, what was sent", lambda _: self._so_far())
         return Sent(sum(statuses.values()), {int(status): count for status, count in statuses.items()}, seconds)
 
     def stop(self) -> Sent:
@@ -76,17 +76,17 @@ class Steady:
     def _go_on(self) -> None:
         """One request after the other: where answers are slow there are fewer, and no crowd of them to wait for."""
         for _ in range(int(self.rate * self.seconds)):
-            late = venue.now() - self._asked
+            late = backend.now() - self._asked
             if self._over.wait(max(0.0, 1 / self.rate - max(0.0, late))):
                 return
-            self._asked = venue.now()
+            self._asked = backend.now()
             if self._asked - self._began >= self.seconds:
                 return
             self._statuses[self._status()] += 1
 
     def _status(self) -> int:
         try:
-            return venue.http("GET", self.url, timeout=_TIMEOUT).status
+            return backend.http("GET", self.url, timeout=_TIMEOUT).status
         except LabError:
             return NO_ANSWER
 
@@ -98,7 +98,7 @@ def start(rate: float = 5.0, seconds: float = 300.0, path: str = PAGE) -> Steady
     """Send `rate` requests a second for `path` through the gateway, for `seconds` at most, while other cells run.
 
     `with start(): …` ends it with the block, also where that is interrupted. There is one at a time: what ran before
-    is ended. Raises LabError where rate or time are out of bounds or there is no cluster, and venue.Unreachable where
+    is ended. Raises LabError where rate or time are out of bounds or there is no cluster, and backend.Unreachable where
     the gateway gives no answer.
     """
     global _current
@@ -109,7 +109,7 @@ def start(rate: float = 5.0, seconds: float = 300.0, path: str = PAGE) -> Steady
             "`mesh.traffic.load(...)` sends a burst",
         )
     stop()
-    _current = Steady(venue.gateway() + path, rate, seconds)
+    _current = Steady(backend.gateway() + path, rate, seconds)
     return _current
 
 

@@ -1,0 +1,313 @@
+"""The live venue: real processes, real sockets, the real clock."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labkit.backend import places
+from labkit.backend.protocol import Completed, Json, Response, Unreachable, kubernetes_error
+from labkit.errors import LabError
+from labkit.progress import Report
+from labkit.settings import MANIFESTS, settings
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Live:
+    """Commands see the course's own kubeconfig and binaries, never the reader's."""
+
+    def __init__(self) -> None:
+        self._clients: dict[tuple[str, float], object] = {}
+        self._running: set[subprocess.Popen] = set()
+        self._interrupted = threading.Event()
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str | None,
+        cwd: Path | None,
+        env: Mapping[str, str],
+        timeout: float | None,
+        on_line: Callable[[str], None] | None,
+    ) -> Completed:
+        started = self.now()
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=cwd,
+                env=_environment(env),
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise LabError(
+                f"`{argv[0]}` could not be started.",
+                f"no such program or folder: {error.filename}",
+                "`labkit doctor` says which tools are missing and where they come from",
+            ) from error
+        except PermissionError as error:
+            raise LabError(
+                f"`{argv[0]}` could not be started.", str(error), "make the file executable, or remove it"
+            ) from error
+        self._running.add(process)
+        try:
+            with _ends_with_us(process):
+                self._raise_if_interrupted()
+                stdout, stderr = _collect(process, stdin, timeout, on_line, argv)
+        finally:
+            self._running.discard(process)
+        self._raise_if_interrupted()
+        return Completed(tuple(map(str, argv)), process.returncode, stdout, stderr, self.now() - started)
+
+    @contextlib.contextmanager
+    def interrupted(self) -> Iterator[None]:
+        self._interrupted.set()
+        try:
+            for process in list(self._running):
+                _end(process)
+            yield
+        finally:
+            self._interrupted.clear()
+
+    def _raise_if_interrupted(self) -> None:
+        if self._interrupted.is_set():
+            raise KeyboardInterrupt
+
+    def work(self, name: str, do: Callable[[Report], Json], report: Report) -> Json:
+        return do(report)
+
+    def background(self, name: str, do: Callable[[], None]) -> Thread:
+        thread = threading.Thread(target=do, name=name, daemon=True)
+        thread.start()
+        return Thread(thread)
+
+    def read_text(self, path: Path) -> str:
+        return path.read_text()
+
+    def exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def reader_folder(self) -> Path:
+        s = settings()
+        folder = next((each for each in (s.istio_folder, s.release_folder) if each.exists()), s.home)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def enter(self, lab: str) -> None:
+        places.remember(lab)
+
+    def entered(self) -> str | None:
+        return places.remembered()
+
+    def begin_cell(self, source: str, cell: str | None) -> None:
+        """Nothing here depends on which cell asks."""
+
+    def end_cell(self) -> None:
+        """As `begin_cell`."""
+
+    def watched(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def describe(self) -> str:
+        return places.live()
+
+    def which(self, program: str) -> str | None:
+        return shutil.which(program, path=_environment({})["PATH"])
+
+    def kubernetes(self, method: str, path: str, body: object, query: Mapping[str, str], content_type: str) -> str:
+        from urllib3.exceptions import HTTPError
+
+        client = self._client()
+        headers = {"Accept": "application/json, */*", "Content-Type": content_type}
+        request = client.param_serialize(
+            method,
+            path,
+            query_params=list(query.items()),
+            header_params=headers,
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            answer = client.call_api(*request, _request_timeout=(5, 60))
+            text = answer.read().decode("utf-8", "replace")
+        except HTTPError as error:
+            raise kubernetes_error(0, "Unreachable", str(error)) from None
+        if answer.status >= 400:
+            raise kubernetes_error(answer.status, answer.reason, text)
+        return text
+
+    def port_forward(self, namespace: str, pod: str, port: int) -> AbstractContextManager[Callable[[str], str]]:
+        from labkit.backend.live.forwarding import port_forward
+
+        return port_forward(self._client(), namespace, pod, port)
+
+    def http(self, method: str, url: str, headers: Mapping[str, str], body: str | None, timeout: float) -> Response:
+        import httpx
+
+        started = self.now()
+        try:
+            # a proxy of the reader's leads to the internet, and must not stand between them and 127.0.0.1
+            proxied = httpx.URL(url).host not in ("127.0.0.1", "localhost")
+            options = {"timeout": timeout, "trust_env": proxied, "verify": _trusted()}
+            answer = httpx.request(method, url, headers=headers, content=body, **options)
+        except httpx.HTTPError as error:
+            raise Unreachable(
+                f"{method} {url} got no answer.",
+                f"{type(error).__name__}: {error}",
+                "`labkit status` says what is up; `labkit up` brings up what is missing",
+            ) from error
+        return Response(answer.status_code, dict(answer.headers), answer.text, self.now() - started)
+
+    def download(self, url: str, to: Path, on_bytes: Callable[[int, int | None], None]) -> None:
+        from labkit.backend.live.downloading import download
+
+        download(url, to, on_bytes, self.sleep)
+
+    def gateway(self) -> str:
+        import json
+
+        record = settings().cluster_record
+        if not record.exists():
+            raise _no_cluster(record)
+        return json.loads(record.read_text())["gateway"]
+
+    def owns_cluster(self) -> bool:
+        return True
+
+    def port_is_free(self, host: str, port: int) -> bool:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                return False
+            return True
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def unix_time(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        self._interrupted.wait(seconds)
+        self._raise_if_interrupted()
+
+    def _client(self):
+        """One client for each kubeconfig as it stands on disk; a new cluster means a new client."""
+        from kubernetes import config
+
+        path = settings().kubeconfig
+        if not path.exists():
+            raise _no_cluster(path)
+        key = (str(path), path.stat().st_mtime)
+        if key not in self._clients:
+            self._clients = {key: config.new_client_from_config(config_file=str(path))}
+        return self._clients[key]
+
+
+@dataclass(frozen=True)
+class Thread:
+    """Work in a thread of its own, which ends with the kernel."""
+
+    _thread: threading.Thread
+
+    def running(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self) -> None:
+        self._thread.join()
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """The public authorities; reading them takes longer than most answers, so that it is done once."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def _no_cluster(missing: Path) -> LabError:
+    return LabError(
+        "There is no cluster of the course's yet.",
+        f"{missing} does not exist",
+        "run `labkit up --until cluster`, or notebook 00",
+    )
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    s = settings()
+    path = os.pathsep.join([str(s.bin), os.environ.get("PATH", os.defpath)])
+    ours = {"KUBECONFIG": str(s.kubeconfig), "LABKIT_BIN": str(s.bin), "LABKIT_MANIFESTS": str(MANIFESTS)}
+    return {**os.environ, "PATH": path, **ours, **extra}
+
+
+@contextlib.contextmanager
+def _ends_with_us(process: subprocess.Popen):
+    """An interrupt ends the command and its children too; nothing goes on behind the reader's back."""
+    try:
+        yield
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, sign)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+
+
+def _collect(process, stdin, timeout, on_line, argv) -> tuple[str, str]:
+    try:
+        if on_line is None:
+            return process.communicate(stdin, timeout)
+        return _by_line(process, stdin, timeout, on_line)
+    except subprocess.TimeoutExpired:
+        raise LabError(
+            f"`{' '.join(map(str, argv))}` did not end within {timeout:.0f} s.",
+            "it was ended; nothing says whether it would have finished",
+            "look at `labkit status`, then run it again",
+        ) from None
+
+
+def _by_line(process, stdin, timeout, on_line) -> tuple[str, str]:
+    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
+
+    def pump(name: str) -> None:
+        for line in getattr(process, name):
+            lines[name].append(line)
+            on_line(line.rstrip("\n"))
+
+    pumps = [threading.Thread(target=pump, args=(name,), daemon=True) for name in lines]
+    for thread in pumps:
+        thread.start()
+    if stdin is not None:
+        process.stdin.write(stdin)
+        process.stdin.close()
+    process.wait(timeout)
+    for thread in pumps:
+        thread.join()
+    return "".join(lines["stdout"]), "".join(lines["stderr"])

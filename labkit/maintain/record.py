@@ -1,0 +1,187 @@
+"""Run the notebooks as a reader would, and store in one go what they show and what they asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from labkit import backend
+from labkit.backend import places
+from labkit.cluster import kind
+from labkit.errors import LabError
+from labkit.progress import Progress, Report
+from labkit.recordings import files, keys
+from labkit.recordings.files import Call, Head, Mark, Played
+from labkit.settings import NOTEBOOKS
+
+CELL_TIMEOUT = 180  # seconds, unless a cell's tag `timeout=N` asks for more; a cell that hangs must not hang the rest
+ASIDE = "aside"  # the tag of cells that no later one builds upon
+AT_START = "check-at-the-start"  # the id of a cell that runs where a lab begins, and stands in no notebook
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A notebook whose recording is of other cells, and why."""
+
+    notebook: str
+    why: str
+
+
+def record(numbers: list[str], report: Report) -> None:
+    """Execute notebooks in their order on the live mesh; write their outputs into them, and their recordings.
+
+    All of them run on a cluster made anew. A notebook is written only when all of it has run. Raises LabError with the
+    first cell that failed.
+    """
+    progress = Progress(report, backend.now)
+    chosen = _chosen(numbers)
+    if not numbers:
+        kind.down(progress)
+    for path in chosen:
+        with progress.stage(path.stem), TemporaryDirectory() as folder:
+            _record(path, Path(folder) / "cells")
+
+
+def stale(numbers: list[str]) -> list[Stale]:
+    """The notebooks whose recordings no longer match their cells or outputs, each with the first difference."""
+    found = ((path.stem, _difference(path)) for path in _chosen(numbers))
+    return [Stale(notebook, why) for notebook, why in found if why]
+
+
+def _chosen(numbers: list[str]) -> list[Path]:
+    paths = {path.name[:2]: path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))}
+    unknown = [number for number in numbers if number not in paths]
+    if unknown:
+        raise LabError(
+            f"There is no notebook {', '.join(unknown)}.",
+            f"the notebooks are {', '.join(paths)}",
+            "name them by their two digits: `labkit record 05`",
+        )
+    return [paths[number] for number in numbers] or list(paths.values())
+
+
+def _record(path: Path, asked: Path) -> None:
+    import nbformat
+
+    notebook = nbformat.read(path, as_version=4)
+    _check_at_the_start(notebook, path.stem[:2])
+    _execute(notebook, path, asked)
+    _tidy(notebook)
+    cells = [json.loads(line) for line in asked.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
+    heading = Head(
+        notebook=path.stem,
+        recorded=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        mesh=places.live(),
+        cells=tuple(_marks(_code(notebook), cells)),
+    )
+    files.write(files.of(path.stem), heading, map(_played, cells))
+    _without_check_at_the_start(notebook)
+    nbformat.write(notebook, path)
+
+
+def _check_at_the_start(notebook: Any, lab: str) -> None:
+    """A lab's check where nothing was done yet: so that whoever asks too early sees it fail."""
+    from nbformat.v4 import new_code_cell
+
+    begins = next((n for n, cell in enumerate(notebook.cells) if cell.source == f'goto("{lab}")'), 0)
+    if lab == "00":  # it begins without a cluster
+        begins = notebook.cells.index(_code(notebook)[0])
+    check = new_code_cell(f'check("{lab}")', id=AT_START, metadata={"tags": [ASIDE]})
+    notebook.cells.insert(begins + 1, check)
+
+
+def _without_check_at_the_start(notebook: Any) -> None:
+    """And the cells numbered as they are without it."""
+    notebook.cells = [cell for cell in notebook.cells if cell.id != AT_START]
+    for number, cell in enumerate(_code(notebook), start=1):
+        cell.execution_count = number
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = number
+
+
+def _execute(notebook: Any, path: Path, asked: Path) -> None:
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    client = NotebookClient(
+        notebook, timeout_func=_timeout, resources={"metadata": {"path": str(path.parent)}}, store_widget_state=False
+    )
+    try:
+        client.execute(env={**os.environ, "LABKIT_HEADLESS": "1", "LABKIT_TAPE": str(asked)})
+    except CellExecutionError as error:
+        raise LabError(
+            f"{path.name} failed in a cell.", str(error).strip(), "run that cell in JupyterLab; then record again"
+        ) from None
+
+
+def _timeout(cell: Any) -> int:
+    asked = [tag.partition("=")[2] for tag in cell.metadata.get("tags", []) if tag.startswith("timeout=")]
+    return int(asked[0]) if asked else CELL_TIMEOUT
+
+
+def _tidy(notebook: Any) -> None:
+    """Leave out what differs from run to run without saying anything."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+
+
+# -- what was asked, and by which cell --------------------------------------------------------------
+def _code(notebook: Any) -> list[Any]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _marks(cells: list[Any], asked: list[dict[str, Any]]) -> Iterable[Mark]:
+    """Raises LabError unless each cell was written down. The first one loads the extension, with which that begins."""
+    written = [cells[0].source if number == 0 else each["source"] for number, each in enumerate(asked)]
+    if written != [cell.source for cell in cells]:
+        raise LabError(
+            "The kernel wrote down other cells than those that ran.",
+            f"{len(cells)} cells ran, {len(written)} were written down",
+            "`%load_ext labkit` must stand in the first cell",
+        )
+    for cell, each in zip(cells, asked, strict=True):
+        yield Mark(
+            cell=cell.id,
+            source=cell.source,
+            aside=ASIDE in cell.metadata.get("tags", []),
+            changes=any(keys.changes(call["kind"], call["request"]) for call in each["calls"]),
+            enters=each["enters"],
+            outputs=_digest(cell),
+        )
+
+
+def _played(cell: dict[str, Any]) -> Played:
+    calls = tuple(Call(**{**call, "clocks": tuple(call["clocks"])}) for call in cell["calls"])
+    return Played(calls, {strand: tuple(clocks) for strand, clocks in cell["opening"].items()})
+
+
+def _digest(cell: Any) -> str:
+    shown = [{**output, "execution_count": None} for output in cell.outputs]
+    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _difference(path: Path) -> str:
+    """The first thing in which a notebook and its recording differ; "" where they agree."""
+    import nbformat
+
+    cells = _code(nbformat.read(path, as_version=4))
+    try:
+        marks = files.Tape(files.of(path.stem)).head.cells
+    except LabError as error:
+        return f"{error.what} {error.why}"
+    marks = [mark for mark in marks if mark.cell != AT_START]
+    for number, (cell, mark) in enumerate(zip(cells, marks, strict=False), start=1):
+        if cell.source != mark.source:
+            return f"cell {number} ({cell.id}) is another than the one recorded"
+        if _digest(cell) != mark.outputs:
+            return f"the stored output of cell {number} ({cell.id}) is not of the recorded run"
+    return "" if len(cells) == len(marks) else f"it has {len(cells)} code cells, {len(marks)} were recorded"

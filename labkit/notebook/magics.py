@@ -1,0 +1,49 @@
+"""%kubectl, %istioctl and %%shell: commands as the reader would type them in a terminal.
+
+They run in the release's folder, against the course's own cluster; a command that fails fails its cell.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from labkit import backend
+from labkit.errors import LabError
+
+
+def kubectl(line: str) -> None:
+    """%kubectl ARGUMENTS"""
+    _run(["kubectl", *_words(line)])
+
+
+def istioctl(line: str) -> None:
+    """%istioctl ARGUMENTS"""
+    _run(["istioctl", *_words(line)])
+
+
+def shell(line: str, cell: str) -> None:
+    """%%shell: a cell of bash; any command in it that fails, in a pipeline too, fails the cell."""
+    _run(["bash", "-euo", "pipefail", "-c", cell])
+
+
+def load_ipython_extension(ipython) -> None:
+    """`%load_ext labkit`."""
+    for magic in (kubectl, istioctl):
+        ipython.register_magic_function(magic, "line")
+    ipython.register_magic_function(shell, "cell")
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise LabError("The command could not be read.", str(error), "close the quotation marks") from error
+
+
+def _run(argv: list[str]) -> None:
+    completed = backend.run(argv, cwd=backend.reader_folder(), check=False)
+    sys.stdout.write(completed.stdout)
+    if completed.returncode:
+        raise backend.CommandFailed(completed)
+    sys.stdout.write(completed.stderr)
