@@ -4,6 +4,7 @@ SITE   := .venv-site
 READY  := $(VENV)/.ready
 BIN    := $(VENV)/bin
 LABKIT := $(BIN)/labkit
+UV     ?= uv
 BOTH   := --numprocesses 2 --dist loadfile
 PYTEST := $(BIN)/python -m pytest --durations=15 --nbval-sanitize-with tests/sanitize.cfg
 
@@ -62,25 +63,45 @@ clean: ## remove the environments, the site and what the tests left; a cluster s
 
 # The environment: the locked versions, then the course itself in place. Brought up to date when they change.
 $(READY): requirements.lock pyproject.toml | $(BIN)/python
-	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(call install,$(VENV),--require-hashes -r requirements.lock)
+	@$(call install,$(VENV),--no-deps --no-build-isolation -e .)
 	@touch $@
 
 # The site's tools, which running the course does without.
 $(SITE)/.ready: requirements-site.lock | $(SITE)/bin/python
-	@$(SITE)/bin/python -m pip install --disable-pip-version-check --require-hashes -r requirements-site.lock
+	@$(call install,$(SITE),--require-hashes -r requirements-site.lock)
 	@touch $@
 
+# In seconds by uv: the one on PATH, else the one that pip brought. Where it cannot, pip does it from the same lock, for
+# pip may know a mirror or a certificate that uv does not. Files are copied where the cache lies on another file system.
+install = uv=$$(PATH="$$PATH:$(1)/bin"; command -v "$(UV)") && { \
+  ln -f "$$("$$uv" cache dir)/CACHEDIR.TAG" $(1)/.linked 2>/dev/null || export UV_LINK_MODE=$${UV_LINK_MODE:-copy}; \
+  UV_DEFAULT_INDEX=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$$PIP_INDEX_URL}} \
+  "$$uv" pip install --python $(1)/bin/python $(2); } || { \
+  echo 'Installing with pip: a minute or two.'; \
+  { $(1)/bin/python -m pip --version || $(1)/bin/python -m ensurepip; } >/dev/null && \
+  $(1)/bin/python -m pip install --disable-pip-version-check $(2); }
+
+# uv finds a Python that fits pyproject.toml, or fetches one. Without it, Python makes the environment, and pip brings uv.
 $(BIN)/python $(SITE)/bin/python:
-	@for python in $(PYTHON) python3.13 python3.12 python3.11 python3.14 python3; do \
-	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-	    echo "Making the environment in $(@:/bin/python=) with $$($$python --version): a minute or two."; \
-	    exec $$python -m venv $(@:/bin/python=); \
+	@echo 'Making the environment in $(@:/bin/python=).'; \
+	if uv=$$(command -v "$(UV)"); then \
+	  exec "$$uv" venv --quiet --allow-existing $(if $(PYTHON),--python "$(PYTHON)") $(@:/bin/python=); \
+	fi; \
+	for python in "$(PYTHON)" python3.13 python3.12 python3.11 python3.14 python3; do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11, 4))' 2>/dev/null; then \
+	    "$$python" -m venv --without-pip $(@:/bin/python=) || exit; \
+	    test "$(UV)" || exit 0; \
+	    set -- "$$python" -m pip --python $@; \
+	    "$$@" --version >/dev/null 2>&1 || { $@ -m ensurepip >/dev/null; set -- $@ -m pip; }; \
+	    "$$@" install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock || true; \
+	    exit 0; \
 	  fi; \
 	done; \
-	echo 'No Python 3.11 or newer with its venv module was found.'; \
+	echo 'No Python 3.11.4 or newer with its venv module was found.'; \
 	echo '  Debian, Ubuntu: apt install python3 python3-venv    macOS: brew install python@3.13'; \
 	echo '  Or name one: make PYTHON=/path/to/python3 lab       With conda: environment.yml'; \
+	echo '  Or have uv fetch one: https://docs.astral.sh/uv'; \
 	exit 1
 
 # The same versions for conda. pip installs nothing in place beside hashes, so there the versions stand without them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_the_readme_names_no_target_that_is_not_there():
 @pytest.fixture
 def fresh(tmp_path) -> Path:
     """A clone before anything was made in it."""
-    for name in ("Makefile", "requirements.lock", "requirements-site.lock", "pyproject.toml"):
+    for name in ("Makefile", "requirements.lock", "requirements-site.lock", "requirements-uv.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
@@ -57,6 +58,80 @@ def test_each_command_makes_its_environment_first(fresh, target):
     environment = ".venv-site" if target == "site" else ".venv"
     planned = make("--dry-run", target, folder=fresh).stdout
     assert planned.index("--require-hashes") < planned.rindex(f"{environment}/bin/")
+
+
+# -- the environment ----------------------------------------------------------------------------
+UV = """#!/bin/sh
+echo "uv $*" >> log
+case $1 in
+  venv) shift; mkdir -p .venv/bin; cp python3 .venv/bin/python;;
+  pip) exit ${BROKEN:-0};;
+esac
+"""
+PYTHON = """#!/bin/sh
+[ "$1" = -c ] || echo "python $*" >> log
+case $* in
+  *"-m venv"*) mkdir -p .venv/bin; cp python3 .venv/bin/python;;
+  *requirements-uv.lock*) [ -z "$OFFLINE" ] || exit 1; cp uv .venv/bin/uv;;
+esac
+"""
+
+
+@pytest.fixture
+def installed(fresh) -> Callable[..., list[str]]:
+    """Makes the environment with a Python and a uv that only note what they are told; returns what they noted."""
+    for name, program in {"uv": UV, "python3": PYTHON}.items():
+        (fresh / name).write_text(program)
+        (fresh / name).chmod(0o755)
+
+    def install(*words: str, uv_on_path: bool, **environment: str) -> list[str]:
+        tools = fresh / "tools"
+        tools.mkdir()
+        for name in ["python3", "uv"] if uv_on_path else ["python3"]:
+            (tools / name).symlink_to(fresh / name)
+        for name in ("sh", "echo", "mkdir", "cp", "touch", "ln"):
+            (tools / name).symlink_to(shutil.which(name))
+        command = [str(MAKE), ".venv/.ready", *words]
+        subprocess.run(command, cwd=fresh, env={"PATH": str(tools), **environment}, capture_output=True, check=True)
+        return (fresh / "log").read_text().splitlines()
+
+    return install
+
+
+def installers(log: list[str]) -> list[str]:
+    """Who installed what the locks name."""
+    return [line.split()[0] for line in log if re.search(r" install .*-r requirements.lock", line)]
+
+
+def test_uv_installs_where_it_is(installed):
+    log = installed(uv_on_path=True)
+    assert installers(log) == ["uv"]
+    assert not any("requirements-uv.lock" in line for line in log)
+
+
+def test_pip_brings_uv_by_its_hashes_where_it_is_not(installed):
+    log = installed(uv_on_path=False)
+    assert installers(log) == ["uv"]
+    assert any("--require-hashes -r requirements-uv.lock" in line for line in log)
+
+
+def test_pip_installs_where_no_uv_can_be_had(installed):
+    assert installers(installed(uv_on_path=False, OFFLINE="1")) == ["python"]
+
+
+def test_pip_installs_where_uv_fails(installed):
+    assert installers(installed(uv_on_path=True, BROKEN="2")) == ["uv", "python"]
+
+
+def test_pip_installs_where_it_is_asked_for(installed):
+    log = installed("UV=", uv_on_path=True)
+    assert installers(log) == ["python"]
+    assert not any("uv" in line for line in log)
+
+
+def test_every_installation_but_that_of_the_course_itself_is_held_to_hashes(installed):
+    installing = [line for line in installed(uv_on_path=True, BROKEN="2") if " install " in line]
+    assert {("--require-hashes" in line) != line.endswith("-e .") for line in installing} == {True}
 
 
 def test_reading_the_course_needs_no_environment_to_run_it(fresh):
