@@ -9,7 +9,7 @@ BOTH   := --numprocesses 2 --dist loadfile
 PYTEST := $(BIN)/python -m pytest --durations=15 --nbval-sanitize-with tests/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-recorded test-live site doctor engine images up down status record bench clean
+.PHONY: help lab test test-unit test-recorded test-live fuzz site doctor engine images up down status record bench clean
 
 help: ## show this list
 	@echo 'make lab     run the course here         make test    run every test this machine can'
@@ -22,6 +22,7 @@ lab: $(READY) ## the environment, then JupyterLab on the first notebook
 test: test-unit test-recorded test-live ## every test this machine can run; says what it could not, and why
 
 test-unit: $(READY)
+	@$(MAKE) --no-print-directory $(SITE)/.ready || echo 'The tests of the site do not run.'
 	@$(PYTEST) $(BOTH) -m 'not live' --quiet tests
 
 test-recorded: $(READY)
@@ -30,6 +31,10 @@ test-recorded: $(READY)
 # LIVE=--require-live: fail where no mesh can be brought up
 test-live: $(READY)
 	@$(PYTEST) --verbose -m live --again --nbval-lax $(LIVE) notebooks tests
+
+# SEED=1: the same searches once more
+fuzz: $(READY) ## random searches through the parsers, longer and with a fresh seed, which is printed
+	@$(PYTEST) $(BOTH) --hypothesis-profile=fuzz $(if $(SEED),--hypothesis-seed=$(SEED)) -m hypothesis tests/unit
 
 site: $(SITE)/.ready ## the whole course to read, as pages in build/site; nothing is run
 	@$(SITE)/bin/python -m labkit.cli site

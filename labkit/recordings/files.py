@@ -278,8 +278,8 @@ def _sealed(path: Path) -> list[str]:
         found = json.loads(seal)
     except (OSError, ValueError) as error:
         raise refused(path, f"it is truncated, or part of it is missing: {error}") from None
-    if not isinstance(found, dict) or "seal" not in found:
-        raise refused(path, "it is truncated: the seal at its end is missing")
+    if not isinstance(found, dict) or found.keys() != {"seal", "long"}:
+        raise refused(path, "it is truncated or edited: the seal at its end is missing")
     body += "\n"
     expected = _seal(body.encode(), packed)
     if found["seal"] != expected["seal"]:

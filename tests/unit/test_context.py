@@ -231,6 +231,11 @@ def test_without_one_it_is_said_that_others_must_install_it(found):
 
 
 def test_goto_leaves_what_is_found_and_says_so(readers, monkeypatch):
+    samples = settings.settings().release_folder / "samples" / "bookinfo"
+    for name, kind in {"platform/kube/bookinfo": "Deployment", "networking/bookinfo-gateway": "Gateway"}.items():
+        manifest = samples / f"{name}.yaml"
+        manifest.parent.mkdir(parents=True)
+        manifest.write_text(yaml.safe_dump({"kind": kind, "metadata": {"name": "bookinfo"}}))
     monkeypatch.setattr(context, "find", lambda progress: None)
     with backend.use(Cluster(namespace() | istiod("pilot:1.27.0"))):
         place = verbs.goto("02", lambda event: None)

@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE = shutil.which("make")
-TARGETS = {"help", "lab", "test", "site", "doctor", "engine", "images", "up", "down", "status", "record", "bench",
-           "clean"}  # fmt: skip
+TARGETS = {"help", "lab", "test", "fuzz", "site", "doctor", "engine", "images", "up", "down", "status", "record",
+           "bench", "clean"}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not MAKE, reason="there is no `make` here (fix: install it)")
 
@@ -137,6 +137,12 @@ def test_every_installation_but_that_of_the_course_itself_is_held_to_hashes(inst
 def test_reading_the_course_needs_no_environment_to_run_it(fresh):
     assert ".venv/" not in make("--dry-run", "site", folder=fresh).stdout
     assert ".venv-site" not in make("--dry-run", "lab", folder=fresh).stdout
+
+
+def test_the_tests_of_the_site_get_its_environment_and_the_others_run_without_it(fresh):
+    planned = make("--dry-run", "test", folder=fresh).stdout
+    assert planned.index("-r requirements-site.lock") < planned.index("pytest")
+    assert ".venv-site/.ready || echo" in planned
 
 
 def test_an_environment_that_stands_is_not_made_again(fresh):

@@ -20,7 +20,7 @@ import pytest
 from jupyter_server.serverapp import DEFAULT_JUPYTER_SERVER_PORT
 from packaging.specifiers import SpecifierSet
 
-from labkit.settings import GATEWAY_PORT, settings
+from labkit.settings import GATEWAY_PORT
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements-repo2docker.lock"
@@ -35,8 +35,8 @@ def fits(python: str) -> bool:
 # -- Binder -------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def repo2docker() -> Path:
-    """What Binder builds with, in an environment of its own; made once for the machine."""
-    folder = settings().cache / f"repo2docker-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
+    """What Binder builds with, in an environment of its own; made once for the checkout."""
+    folder = ROOT / ".cache" / f"repo2docker-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
     program = folder / "bin" / "repo2docker"
     pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
     make = [sys.executable, "-m", "venv", "--clear", folder], [*pip, "install", "--require-hashes", "-r", LOCK]

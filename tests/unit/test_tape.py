@@ -107,6 +107,15 @@ def test_one_with_a_single_byte_changed(tmp_path_factory, data):
     assert refusal(path)
 
 
+@pytest.mark.parametrize(
+    "seal", ["{}", '{"seal": 1}', '{"seal": "", "Long": ""}', '{"seal": [], "long": {}}', "[1]", "1"]
+)
+def test_one_with_an_odd_seal(written, seal):
+    lines = written.read_text().splitlines()
+    written.write_text("\n".join([*lines[:-1], seal]) + "\n")
+    assert written.name in refusal(written).what
+
+
 def test_an_edited_one(written):
     written.write_text(written.read_text().replace("short", "other"))
     assert "edited" in refusal(written).why

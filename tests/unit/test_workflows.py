@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from labkit.settings import settings
-
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONLINT = "v1.7.12"
@@ -20,15 +18,15 @@ ACTIONLINT = "v1.7.12"
 
 @pytest.fixture(scope="module")
 def actionlint() -> Path:
-    """Built once for the machine, where there is a Go toolchain to build it with."""
-    folder = settings().cache / f"actionlint-{ACTIONLINT}"
+    """Built once for the checkout, where there is a Go toolchain to build it with."""
+    folder = ROOT / ".cache" / f"actionlint-{ACTIONLINT}"
     program = folder / "actionlint"
     if not program.exists():
         if not shutil.which("go"):
             pytest.skip("actionlint is built with Go, and there is no `go` here (fix: install Go)")
         package = f"github.com/rhysd/actionlint/cmd/actionlint@{ACTIONLINT}"
         build = ["go", "install", package]
-        environment = {**os.environ, "GOBIN": str(folder)}
+        environment = {**os.environ, "GOBIN": str(folder), "GOFLAGS": "-modcacherw"}
         built = subprocess.run(build, env=environment, capture_output=True, text=True, timeout=300, check=False)
         if built.returncode:
             pytest.skip(
@@ -82,6 +80,11 @@ def test_both_architectures_are_tested():
         "matrix"
     ]
     assert matrix == {"machine": ["ubuntu-24.04", "ubuntu-24.04-arm"]}
+
+
+def test_random_searches_have_a_fresh_seed_each_week():
+    weekly = yaml.safe_load((ROOT / ".github" / "workflows" / "weekly.yml").read_text())
+    assert [step.get("run") for step in weekly["jobs"]["fuzz"]["steps"]][-1] == "make fuzz"
 
 
 def test_the_weekly_run_names_only_versions_that_the_settings_read():
