@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import platformdirs
 
@@ -68,6 +70,21 @@ MANIFESTS = REPOSITORY / "manifests"
 NOTEBOOKS = REPOSITORY / "notebooks"
 RECORDINGS = NOTEBOOKS / "recordings"
 SITE = REPOSITORY / "build" / "site"
+
+
+_HOST = re.compile(r"[\w.:-]+")
+
+
+def why_no_address(text: str, schemes: Sequence[str]) -> str:
+    """What keeps a text from being an address with one of these schemes and a host; "" where nothing does."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return "it is no address"
+    if parts.scheme not in schemes:
+        return f"its scheme is {parts.scheme!r}, and is to be one of {', '.join(schemes)}"
+    return "" if _HOST.fullmatch(parts.hostname or "") else "it names no host"
 
 
 def _home() -> Path:

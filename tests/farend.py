@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -92,7 +93,7 @@ class FarEnd:
 
 
 @contextmanager
-def far_end(root: Path | None = None, upstream: str = "") -> Iterator[FarEnd]:
+def far_end(root: Path | None = None, upstream: str = "", tls: ssl.SSLContext | None = None) -> Iterator[FarEnd]:
     """A FarEnd that listens on a port of its own for as long as the block lasts."""
     end = FarEnd(root=root, upstream=upstream)
 
@@ -121,7 +122,9 @@ def far_end(root: Path | None = None, upstream: str = "") -> Iterator[FarEnd]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # a client that hangs up is what these tests are about
-    end.address = f"http://127.0.0.1:{server.server_port}"
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    end.address = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield end

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from labkit import backend
+from labkit.backend.live import network
 from labkit.cluster import images
 from labkit.cluster.downloads import archive_name, fetch
 from labkit.cluster.source import ensure_release
@@ -35,6 +36,7 @@ from labkit.settings import (
 PAUSES = (1.0, 3.0, 9.0, 27.0)  # seconds between one attempt at a registry and the next
 PATIENCE = 2.0  # seconds for a host to answer at all
 HOSTS = "/etc/containerd/mirror.d"
+TRUSTED = "/dev/shm/trusted.pem"  # noqa: S108 - the container's own memory: no part of the image that is made of it
 
 
 @dataclass(frozen=True)
@@ -162,9 +164,9 @@ def _refusal(url: str) -> str:
     try:
         status = backend.http("HEAD", url, timeout=PATIENCE).status
     except backend.Unreachable as error:
-        return f"{url.split('/')[2]} does not answer ({error.why})"
+        return f"{network.shown(url).split('/')[2]} does not answer ({error.why})"
     wanted = status < 400 or status == 401  # a registry says 401 to whoever has not asked for a token yet
-    return "" if wanted else f"{url} answers {status}"
+    return "" if wanted else f"{network.shown(url)} answers {status}"
 
 
 # -- files --------------------------------------------------------------------------------------
@@ -209,7 +211,8 @@ LAYER_STATES = (
 
 def _pull_all(names: Sequence[str], progress: Progress, container: str) -> None:
     """containerd inside `container` fetches each image, and leaves it packed: a node unpacks what its pods start."""
-    fetch = ["docker", "exec", container, "ctr", "--namespace", "k8s.io", "content", "fetch", *_hosts(container)]
+    ctr = ["ctr", "--namespace", "k8s.io", "content", "fetch", *_hosts(container)]
+    fetch = ["docker", "exec", *_ways_out(container), container, *ctr]
     with progress.stage("Pull images") as note:
         for position, name in enumerate(names, 1):
             note(f"{position} of {len(names)}: {name}")
@@ -224,6 +227,16 @@ def full_name(image: str) -> str:
     elif not (set(first) & set(".:") or first == "localhost"):
         image = f"docker.io/{image}"
     return image if ":" in image.rpartition("/")[2] else f"{image}:latest"
+
+
+def _ways_out(container: str) -> list[str]:
+    """Options of `docker exec` for what fetches: the reader's proxies, by name alone, and whom the reader trusts."""
+    variables = network.variables()
+    if trusted := network.authorities():
+        write = ["sh", "-c", f"cat >{TRUSTED}"]
+        backend.run(["docker", "exec", "--interactive", container, *write], stdin=trusted)
+        variables.append(f"SSL_CERT_FILE={TRUSTED}")
+    return [word for variable in variables for word in ("--env", variable)]
 
 
 def _hosts(container: str) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+from company import LOGIN, Authority
 from farend import busy, far_end, free_port, tampered
 
 from labkit import backend
@@ -200,6 +201,19 @@ def test_a_mirror_stands_in_for_every_registry(stocked, progress, monkeypatch):
         Releases(node_image_digest="sha256:abc").node_image(progress)
     assert "docker pull mirror.example:5000/kindest/node@sha256:abc" in engine.ran
     assert all("--hosts-dir" in command for command in engine.ran if "content fetch" in command)
+
+
+def test_a_proxy_is_told_by_its_name_and_whom_to_trust_by_a_file(stocked, progress, monkeypatch, tmp_path):
+    authority = Authority.made(tmp_path)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://{LOGIN}@proxy.test:3128")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    with backend.use(Played(pulls())) as engine:
+        Releases().node_image(progress)
+    fetches = [command for command in engine.ran if "content fetch" in command]
+    assert fetches
+    for word in ("--env HTTPS_PROXY ", "--env NO_PROXY ", "--env SSL_CERT_FILE=/dev/shm/"):
+        assert all(word in command for command in fetches)
+    assert not any(LOGIN in command for command in engine.ran)
 
 
 @pytest.mark.parametrize("trouble", [LIMIT, DOWN, DIGEST])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shutil
 import signal
@@ -15,16 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from labkit.backend import places
+from labkit.backend.live import network
 from labkit.backend.protocol import Completed, Json, Response, Unreachable, kubernetes_error
 from labkit.errors import LabError
 from labkit.progress import Report
 from labkit.settings import MANIFESTS, settings
-
-if TYPE_CHECKING:
-    import ssl
 
 
 class Live:
@@ -163,15 +159,15 @@ class Live:
     def http(self, method: str, url: str, headers: Mapping[str, str], body: str | None, timeout: float) -> Response:
         import httpx
 
+        from labkit.backend.live import clients
+
         started = self.now()
         try:
-            # a proxy of the reader's leads to the internet, and must not stand between them and 127.0.0.1
-            proxied = httpx.URL(url).host not in ("127.0.0.1", "localhost")
-            options = {"timeout": timeout, "trust_env": proxied, "verify": _trusted()}
-            answer = httpx.request(method, url, headers=headers, content=body, **options)
-        except httpx.HTTPError as error:
+            with clients.http(timeout) as client:
+                answer = client.request(method, url, headers=headers, content=body)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(
-                f"{method} {url} got no answer.",
+                f"{method} {network.shown(url)} got no answer.",
                 f"{type(error).__name__}: {error}",
                 "`labkit status` says what is up; `labkit up` brings up what is missing",
             ) from error
@@ -214,14 +210,14 @@ class Live:
 
     def _client(self):
         """One client for each kubeconfig as it stands on disk; a new cluster means a new client."""
-        from kubernetes import config
+        from labkit.backend.live import clients
 
         path = settings().kubeconfig
         if not path.exists():
             raise _no_cluster(path)
         key = (str(path), path.stat().st_mtime)
         if key not in self._clients:
-            self._clients = {key: config.new_client_from_config(config_file=str(path))}
+            self._clients = {key: clients.kubernetes(path)}
         return self._clients[key]
 
 
@@ -238,14 +234,6 @@ class Thread:
         self._thread.join()
 
 
-@functools.cache
-def _trusted() -> ssl.SSLContext:
-    """The public authorities; reading them takes longer than most answers, so that it is done once."""
-    import httpx
-
-    return httpx.create_ssl_context()
-
-
 def _no_cluster(missing: Path) -> LabError:
     return LabError(
         "There is no cluster of the course's yet.",
@@ -258,7 +246,7 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     s = settings()
     path = os.pathsep.join([str(s.bin), os.environ.get("PATH", os.defpath)])
     ours = {"KUBECONFIG": str(s.kubeconfig), "LABKIT_BIN": str(s.bin), "LABKIT_MANIFESTS": str(MANIFESTS)}
-    return {**os.environ, "PATH": path, **ours, **extra}
+    return {**network.environment(os.environ), "PATH": path, **ours, **extra}
 
 
 @contextlib.contextmanager

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from labkit.backend.live import network
 from labkit.errors import LabError
 
 ATTEMPTS = 5
 LONGEST_PAUSE = 30.0
+SILENCE = 20.0  # seconds without a byte
 
 
 def download(url: str, to: Path, on_bytes: Callable[[int, int | None], None], sleep: Callable[[float], None]) -> None:
@@ -23,7 +25,7 @@ def download(url: str, to: Path, on_bytes: Callable[[int, int | None], None], sl
     why = ""
     for attempt in range(ATTEMPTS):
         try:
-            pause = _attempt(httpx, url, part, on_bytes)
+            pause = _attempt(url, part, on_bytes)
         except httpx.HTTPError as error:
             pause, why = 0.5 * 2**attempt, f"{type(error).__name__}: {error}"
         else:
@@ -34,18 +36,20 @@ def download(url: str, to: Path, on_bytes: Callable[[int, int | None], None], sl
         if attempt + 1 < ATTEMPTS:
             sleep(min(pause, LONGEST_PAUSE))
     raise LabError(
-        f"{url} could not be downloaded.",
+        f"{network.shown(url)} could not be downloaded.",
         f"{ATTEMPTS} attempts failed; the last: {why}",
         "check the network, or name a mirror with LABKIT_DOWNLOADS; run it again, and it goes on where it stopped",
     )
 
 
-def _attempt(httpx, url: str, part: Path, on_bytes: Callable[[int, int | None], None]) -> float | None:
+def _attempt(url: str, part: Path, on_bytes: Callable[[int, int | None], None]) -> float | None:
     """None when the file is whole, else the seconds to wait before the next attempt."""
     have = part.stat().st_size if part.exists() else 0
     # as it lies on the server: a length or an offset into something compressed on its way means nothing
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with httpx.stream("GET", url, headers=headers, follow_redirects=True, timeout=httpx.Timeout(20)) as answer:
+    from labkit.backend.live import clients
+
+    with clients.http(SILENCE) as client, client.stream("GET", url, headers=headers, follow_redirects=True) as answer:
         if answer.status_code == 416:
             part.unlink()
             return 0.0
@@ -54,7 +58,7 @@ def _attempt(httpx, url: str, part: Path, on_bytes: Callable[[int, int | None], 
             return float(after) if after.isdigit() else 1.0
         if answer.status_code >= 400:
             raise LabError(
-                f"{url} could not be downloaded.",
+                f"{network.shown(url)} could not be downloaded.",
                 f"the server answered {answer.status_code} {answer.reason_phrase}",
                 "check the version and the architecture; `labkit doctor` shows which are known",
             )
