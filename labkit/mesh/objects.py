@@ -43,7 +43,7 @@ def find(resource: str, name: str, namespace: str = "", *, group: str = "") -> d
 
 
 def list_(resource: str, namespace: str = "", *, group: str = "", selector: str = "") -> list[dict[str, Any]]:
-    """All objects of a kind that the label `selector` matches; none where the kind is unknown."""
+    """All objects of a kind that the label `selector` matches; none where the kind is unknown. Secrets without data."""
     query = {"labelSelector": selector} if selector else {}
     try:
         answer = json.loads(backend.kubernetes("GET", _collection(resource, namespace, group), query=query))
@@ -51,8 +51,9 @@ def list_(resource: str, namespace: str = "", *, group: str = "", selector: str 
         if error.status == 404:
             return []
         raise
-    kind = answer["kind"].removesuffix("List")  # the API leaves it out of a list's items
-    return [{"kind": kind, **item} for item in answer["items"]]
+    # the API leaves it out of a list's items, and of Secrets only metadata come
+    kind = "Secret" if resource == "secrets" else answer["kind"].removesuffix("List")
+    return [{**item, "kind": kind} for item in answer["items"]]
 
 
 def read(manifest: Path) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -133,7 +134,7 @@ class Live:
         from urllib3.exceptions import HTTPError
 
         client = self._client()
-        headers = {"Accept": "application/json, */*", "Content-Type": content_type}
+        headers = {"Accept": _accepted(method, path), "Content-Type": content_type}
         request = client.param_serialize(
             method,
             path,
@@ -232,6 +233,18 @@ class Thread:
 
     def join(self) -> None:
         self._thread.join()
+
+
+def _accepted(method: str, path: str) -> str:
+    """The media type of an answer: of Secrets only metadata, for nothing here needs what they hold.
+
+    https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
+    """
+    found = re.fullmatch(r"/api/v1(?:/namespaces/[^/]+)?/secrets(/.*)?", path)
+    if not found:
+        return "application/json, */*"
+    kind = "PartialObjectMetadata" if found[1] or method != "GET" else "PartialObjectMetadataList"
+    return f"application/json;as={kind};g=meta.k8s.io;v=v1"
 
 
 def _no_cluster(missing: Path) -> LabError:
