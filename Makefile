@@ -9,7 +9,7 @@ BOTH   := --numprocesses 2 --dist loadfile
 PYTEST := $(BIN)/python -m pytest --durations=15 --nbval-sanitize-with tests/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-recorded test-live fuzz site doctor engine images up down status record bench clean
+.PHONY: help lab lint test test-unit test-recorded test-live fuzz site doctor engine images up down status record bench clean
 
 help: ## show this list
 	@echo 'make lab     run the course here         make test    run every test this machine can'
@@ -18,6 +18,11 @@ help: ## show this list
 
 lab: $(READY) ## the environment, then JupyterLab on the first notebook
 	@$(LABKIT) lab
+
+lint: $(READY) ## what the code must keep to: ruff's rules and format, mypy's types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
 
 test: test-unit test-recorded test-live ## every test this machine can run; says what it could not, and why
 
@@ -64,7 +69,7 @@ bench: $(READY) ## measure the course: labkit up, telemetry, propagation, all no
 	@$(LABKIT) bench
 
 clean: ## remove the environments, the site and what the tests left; a cluster stays (make down)
-	rm -rf $(VENV) $(SITE) build .cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(SITE) build .cache .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 
 # The environment: the locked versions, then the course itself in place. Brought up to date when they change.
 $(READY): requirements.lock pyproject.toml | $(BIN)/python

@@ -6,9 +6,11 @@ Everything is imported when it is first used, so that `import labkit` costs noth
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from labkit import mesh, show
     from labkit.cluster import release
     from labkit.notebook import check, doctor, goto, hint, solution, solve, stage, stop, up, watch, what_changed
@@ -21,7 +23,7 @@ __all__ = [
 _MODULES = {"mesh": "labkit.mesh", "release": "labkit.cluster.release", "show": "labkit.show"}
 
 
-def load_ipython_extension(ipython) -> None:
+def load_ipython_extension(ipython: InteractiveShell) -> None:
     """`%load_ext labkit`: the mesh that this kernel works on, and the magics %kubectl, %istioctl and %%shell."""
     from labkit.notebook import choosing, magics
 
@@ -29,7 +31,7 @@ def load_ipython_extension(ipython) -> None:
     choosing.begin(ipython)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(_MODULES[name])
     if name in __all__:

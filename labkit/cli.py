@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labkit.errors import LabError
+
+if TYPE_CHECKING:
+    from labkit.cluster.doctor import Finding
+    from labkit.progress import Event, Progress
 
 app = typer.Typer(
     help="A live Istio mesh for the lab course: `labkit doctor` says what this machine can do, "
@@ -239,7 +244,7 @@ def _trust(notebooks: list[Path]) -> None:
         notary.sign(nbformat.read(path, as_version=4))
 
 
-def _print_event(event) -> None:
+def _print_event(event: Event) -> None:
     """A line for each new state; on a terminal, a running stage's line is written over."""
     from labkit.show.progress import line
 
@@ -248,14 +253,14 @@ def _print_event(event) -> None:
     print(("\r\x1b[K" if over else "") + line(event), end=ends, flush=True)
 
 
-def _progress():
+def _progress() -> Progress:
     from labkit import backend
     from labkit.progress import Progress
 
     return Progress(_print_event, backend.now)
 
 
-def _print_findings(findings) -> None:
+def _print_findings(findings: Iterable[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table
 

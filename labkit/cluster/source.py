@@ -13,7 +13,8 @@ from labkit.settings import ISTIO, settings
 class Source(Protocol):
     """`releases` (what the projects publish) and `packages` (built from package registries alone)."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def is_here(self) -> bool:
         """Whether nothing has to be fetched or built any more. Answers at once, and asks no network."""

@@ -175,10 +175,10 @@ def _difference(path: Path) -> str:
 
     cells = _code(nbformat.read(path, as_version=4))
     try:
-        marks = files.Tape(files.of(path.stem)).head.cells
+        recorded = files.Tape(files.of(path.stem)).head.cells
     except LabError as error:
         return f"{error.what} {error.why}"
-    marks = [mark for mark in marks if mark.cell != AT_START]
+    marks = [mark for mark in recorded if mark.cell != AT_START]
     for number, (cell, mark) in enumerate(zip(cells, marks, strict=False), start=1):
         if cell.source != mark.source:
             return f"cell {number} ({cell.id}) is another than the one recorded"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit.show.colours import ALLOWED, DENIED, WRONG, ink_on, shade
 from labkit.show.figure import Figure, nothing
@@ -33,7 +33,7 @@ def circuit_breaker_heat_map(sweep: pd.DataFrame, title: str = "Share of request
     return Figure(title, text, (Panel(x, y, tuple(marks), max(36 * len(upwards), 150)),))
 
 
-def _overflow(at: Point, cell) -> tuple[Mark, ...]:
+def _overflow(at: Point, cell: Any) -> tuple[Mark, ...]:
     share = cell.overflow_share
     if share != share:
         return (Label(at, "…"),)
@@ -65,7 +65,7 @@ def truth_table(answers: pd.DataFrame, title: str = "Who may do what") -> Figure
     return Figure(title, _verdicts(answers, title), (Panel(x, y, tuple(marks), 30 * len(operations)),))
 
 
-def _verdict(at: Point, answer) -> tuple[Mark, ...]:
+def _verdict(at: Point, answer: Any) -> tuple[Mark, ...]:
     intended, observed = _allowed(answer.intended), _allowed(answer.observed)
     if observed == "?":
         return (Label(at, f"({intended})"),)
@@ -76,7 +76,7 @@ def _verdict(at: Point, answer) -> tuple[Mark, ...]:
     return _cell(at, fill, hover, WRONG), Label(at, f"✗ {observed}", ink_on(fill))
 
 
-def _allowed(answer: object) -> str:
+def _allowed(answer: Any) -> str:
     return {True: "allowed", False: "denied"}.get(answer, "?")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit.show.colours import INK, colour, ink_on
 from labkit.show.figure import Figure, nothing
@@ -32,7 +32,7 @@ def certificate_timeline(certificates: pd.DataFrame, title: str = "Certificates 
     return Figure(title, text, (Panel(x, y, marks, max(24 * len(bars), 48)),))
 
 
-def _validity(bar, x: Axis) -> tuple[Mark, ...]:
+def _validity(bar: Any, x: Axis) -> tuple[Mark, ...]:
     start, end, row = bar.not_before.timestamp(), bar.not_after.timestamp(), bar.Index
     valid = f"from {bar.not_before:%Y-%m-%d %H:%M:%S}\nto {bar.not_after:%Y-%m-%d %H:%M:%S} UTC"
     box = Box((start, row - 0.36), (end, row + 0.36), colour(bar.pod), f"{bar.pod}\nserial {bar.serial}\n{valid}")

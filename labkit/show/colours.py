@@ -5,6 +5,9 @@ Okabe and Ito's palette, safe for colour-blind readers: https://jfly.uni-koeln.d
 
 from __future__ import annotations
 
+from typing import Literal
+
+Dash = Literal["solid", "dash", "dot"]
 SERVICES = {
     "productpage": "#0072B2",
     "details": "#E69F00",
@@ -17,7 +20,7 @@ OTHER = "#888888"
 INK = "#7A7A7A"  # text: its contrast is the same, 4.3 to 1, on JupyterLab's white and on its dark theme
 WRONG = "#D55E00"
 ALLOWED, DENIED = "#0072B2", "#D9D9D9"
-DASHES = ("solid", "dash", "dot")  # versions of one service share its colour
+DASHES: tuple[Dash, ...] = ("solid", "dash", "dot")  # versions of one service share its colour
 
 
 def colour(name: str) -> str:
@@ -25,7 +28,7 @@ def colour(name: str) -> str:
     return next((value for service, value in SERVICES.items() if name.startswith(service)), OTHER)
 
 
-def dash(version: str) -> str:
+def dash(version: str) -> Dash:
     """How a version's line is drawn: v1 solid, v2 dashed, v3 dotted; solid where there is no number."""
     number = version.removeprefix("v")
     return DASHES[(int(number) - 1) % len(DASHES)] if number.isdecimal() else DASHES[0]

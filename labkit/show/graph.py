@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import dist
 from typing import TYPE_CHECKING, Any
@@ -109,7 +109,7 @@ def _without_cycles(graph: nx.DiGraph) -> nx.DiGraph:
     return order
 
 
-def _scaled(numbers: dict[str, float], name: str, low: float, high: float) -> float:
+def _scaled(numbers: Mapping[str, float], name: str, low: float, high: float) -> float:
     least, most = spread(numbers.values())
     return low + (numbers[name] - least) / (most - least) * (high - low) if most > least else (low + high) / 2
 
@@ -166,7 +166,8 @@ class _Curve:
     def at(self, t: float) -> Point:
         """The point at t, 0 to 1."""
         weights, points = ((1 - t) ** 2, 2 * t * (1 - t), t**2), (self.start, self.control, self.end)
-        return tuple(sum(w * point[axis] for w, point in zip(weights, points, strict=True)) for axis in (0, 1))
+        x, y = (sum(w * point[axis] for w, point in zip(weights, points, strict=True)) for axis in (0, 1))
+        return x, y
 
     def gap(self, pixels: float) -> float:
         """How much of the curve lies within so many pixels of one of its ends."""

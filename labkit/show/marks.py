@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Literal
 
-from labkit.show.colours import INK
+from labkit.show.colours import INK, Dash
 
 Point = tuple[float, float]
 
@@ -48,7 +48,7 @@ class Line:
     colour: str
     name: str = ""
     unit: str = ""
-    dash: Literal["solid", "dash", "dot"] = "solid"
+    dash: Dash = "solid"
     width: float = 2
     opacity: float = 1
     named: bool = False

@@ -11,7 +11,7 @@ from typing import Any
 
 from labkit.show.colours import INK, OTHER
 from labkit.show.layout import WIDTH, Place, layout, legend
-from labkit.show.marks import Axis, Box, Dots, Label, Line, Mark, Panel, Point
+from labkit.show.marks import Axis, Box, Dots, Label, Line, Panel, Point
 
 _ANCHORS = {"start": "middle right", "middle": "middle center", "end": "middle left"}  # plotly says where the text is
 
@@ -70,7 +70,7 @@ def _traces(panel: Panel, number: int, named: set[int]) -> list[dict[str, Any]]:
     return [{"type": "scatter", "showlegend": False, **t, "xaxis": f"x{name}", "yaxis": f"y{name}"} for t in traces]
 
 
-def _trace(mark: Mark, named: set[int]) -> dict[str, Any]:
+def _trace(mark: Line | Dots | Box, named: set[int]) -> dict[str, Any]:
     if isinstance(mark, Line):
         return {**_line_trace(mark), "showlegend": id(mark) in named}
     if isinstance(mark, Dots):

@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE = shutil.which("make")
-TARGETS = {"help", "lab", "test", "fuzz", "site", "doctor", "engine", "images", "up", "down", "status", "record",
-           "bench", "clean"}  # fmt: skip
+TARGETS = {"help", "lab", "lint", "test", "fuzz", "site", "doctor", "engine", "images", "up", "down", "status",
+           "record", "bench", "clean"}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not MAKE, reason="there is no `make` here (fix: install it)")
 

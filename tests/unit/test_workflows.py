@@ -67,24 +67,43 @@ class TestEach:
     def test_runs_what_a_reader_runs_on_a_live_mesh_from_releases(self, path):
         workflow = yaml.safe_load(path.read_text())
         commands = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
-        [test] = [command for command in commands if command.startswith("make test")]
-        assert "--require-live" in test
+        assert any(command.startswith("make test") and "--require-live" in command for command in commands)
         assert workflow["env"]["LABKIT_SOURCE"] == "releases"
 
     def test_ends_in_bounded_time(self, path):
         assert all(job["timeout-minutes"] <= 60 for job in yaml.safe_load(path.read_text())["jobs"].values())
 
 
+def jobs(name: str) -> dict:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text())["jobs"]
+
+
+def commands(job: dict) -> list[str]:
+    return [step["run"] for step in job["steps"] if "run" in step]
+
+
 def test_both_architectures_are_tested():
-    matrix = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())["jobs"]["test"]["strategy"][
-        "matrix"
-    ]
+    matrix = jobs("test.yml")["test"]["strategy"]["matrix"]
     assert matrix == {"machine": ["ubuntu-24.04", "ubuntu-24.04-arm"]}
 
 
+def test_what_needs_no_engine_is_tested_on_the_oldest_python_and_the_newest_on_linux_and_macos():
+    unit = jobs("test.yml")["unit"]
+    assert {machine.partition("-")[0] for machine in unit["strategy"]["matrix"]["machine"]} == {"ubuntu", "macos"}
+    assert unit["strategy"]["matrix"]["python"] == ["3.11", "3.14"]
+    assert commands(unit) == ["make PYTHON=python test-unit test-recorded"]
+
+
+def test_lint_comes_first():
+    first, *others = jobs("test.yml").values()
+    assert commands(first) == ["make lint"]
+    assert {job["needs"] for job in others} == {"lint"}
+    run = (ROOT / ".ci" / "run").read_text()
+    assert run.index("\nmake lint") < run.index("make test LIVE")
+
+
 def test_random_searches_have_a_fresh_seed_each_week():
-    weekly = yaml.safe_load((ROOT / ".github" / "workflows" / "weekly.yml").read_text())
-    assert [step.get("run") for step in weekly["jobs"]["fuzz"]["steps"]][-1] == "make fuzz"
+    assert commands(jobs("weekly.yml")["fuzz"]) == ["make fuzz"]
 
 
 def test_the_weekly_run_names_only_versions_that_the_settings_read():

@@ -32,7 +32,7 @@ class Packages:
     def reachable(self) -> str | None:
         """None if everything can be built here, else why not. Answers at once."""
         unmet = tools.obstacle()
-        return unmet and unmet.what
+        return unmet.what if unmet else None
 
     def tool(self, program: str, progress: Progress) -> Path:
         """`kind` or `kubectl` in settings().bin, verified against the mirror's checksum. Raises LabError."""

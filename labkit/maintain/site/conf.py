@@ -16,9 +16,9 @@ exclude_patterns = ["notebooks/data"]
 
 nb_execution_mode = "off"
 nb_custom_formats = {".ipynb": "labkit.maintain.site.reading.read"}
-nb_ipywidgets_js = {}
+nb_ipywidgets_js: dict[str, dict[str, str]] = {}
 nb_render_error_lexer = "none"  # a LabError has no traceback
-myst_enable_extensions = []
+myst_enable_extensions: list[str] = []
 myst_heading_anchors = 3
 
 html_theme = "sphinx_book_theme"
