@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import chromium
-from chromium import Notebook
+import browsing
+from browsing import Notebook
 
 from labkit.settings import REPOSITORY
 from labkit.show.figure import PLOTLY
@@ -20,10 +20,10 @@ def jupyterlab(notebooks: Path, **environment: str) -> Iterator[Callable[[str], 
     """Yields what opens a notebook of this folder. Its kernel has this course, and draws live views."""
     beside = notebooks.parent
     with (
-        chromium.jupyterlab(notebooks, beside, LABKIT_HEADLESS="", PYTHONPATH=str(REPOSITORY), **environment) as url,
-        chromium.page(beside, width=1200, height=960) as page,
+        browsing.jupyterlab(notebooks, beside, LABKIT_HEADLESS="", PYTHONPATH=str(REPOSITORY), **environment) as url,
+        browsing.chromium() as browser,
     ):
-        yield lambda name: Notebook(page, url(name))
+        yield lambda name: Notebook(browsing.new_page(browser, 1200, 960), url(name))
 
 
 def moves_and_stops(notebook: Notebook, number: int, picture: Path) -> None:
@@ -36,11 +36,11 @@ def moves_and_stops(notebook: Notebook, number: int, picture: Path) -> None:
         "new MutationObserver(() => frames_seen.push(performance.now()))"
         ".observe(cell.node.querySelector('.widget-html-content'), {childList: true});",
     )
-    frames = notebook.page.until("return frames_seen.length > 10 && frames_seen")
+    frames = notebook.page.wait_for_function("frames_seen.length > 10 && frames_seen").json_value()
     assert (len(frames) - 1) / (frames[-1] - frames[0]) * 1000 <= 5.5  # frames a second, as they arrive
     notebook.do("application:toggle-left-area")
     notebook.in_cell(number, "cell.node.scrollIntoView()")
-    notebook.page.picture(picture)
+    notebook.page.screenshot(path=picture)
     notebook.page.click(".jp-Notebook .jupyter-button")
 
 

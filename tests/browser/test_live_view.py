@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from chromium import Notebook, browser
+from browsing import Notebook, needs_browser
 from nbformat.v4 import new_code_cell, new_notebook
 from watched import STILL, jupyterlab, moves_and_stops, still
 
@@ -32,7 +32,7 @@ RUN = """
 WATCH = "seen = watch(show.red_panel, rates(), seconds=600)"
 SEE = "len(seen) > 0, closed"
 
-pytestmark = pytest.mark.skipif(browser() is None, reason="no Chromium or Chrome is installed (fix: install one)")
+pytestmark = needs_browser
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_the_panel_moves_stops_and_stays(opened, view, folder, tmp_path):
     [output] = stored.cells[1].outputs
     assert output.data.keys() >= STILL
     assert "widget" not in json.dumps(stored)
-    assert notebook.page.errors == []
+    assert notebook.heard.errors == []
 
 
 def test_an_interrupt_of_the_kernel_leaves_the_figure_and_no_error(opened, view):
@@ -84,12 +84,15 @@ def test_an_interrupt_of_the_kernel_leaves_the_figure_and_no_error(opened, view)
     assert still(notebook, 1)
     notebook.run(2)
     assert notebook.outputs(2)[0]["data"]["text/plain"] == "(True, [True])"
-    assert notebook.page.errors == []
+    assert notebook.heard.errors == []
 
 
 def test_an_error_in_the_console_is_seen(opened, view):
-    page = opened(view).page
+    notebook = opened(view)
+    page, errors = notebook.page, notebook.heard.errors
     page.evaluate("console.error('a')")
-    page.evaluate("setTimeout(() => { throw Error('b') }, 0)")
-    page.evaluate("await fetch('/api/nowhere')")
-    assert ["a" in page.errors[0], "Error: b" in page.errors[1], "404" in page.errors[2]] == [True] * 3
+    with page.expect_event("pageerror"):
+        page.evaluate("() => { setTimeout(() => { throw Error('b') }, 0) }")
+    with page.expect_console_message():
+        page.evaluate("async () => { await fetch('/api/nowhere') }")
+    assert ["a" in errors[0], "Error: b" in errors[1], "404" in errors[2]] == [True] * 3

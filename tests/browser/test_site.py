@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
-import chromium
 import nbformat
 import pytest
-from chromium import Page
+from browsing import Heard, chromium, needs_browser, new_page
 from farend import free_port
+from playwright.sync_api import Browser, Page
 
 from labkit.settings import NOTEBOOKS, REPOSITORY
 from labkit.show.colours import contrast
@@ -26,9 +26,7 @@ FIGURE = "application/vnd.plotly.v1+json"
 WIDE, NARROW = 1366, 360  # pixels: a laptop, a telephone
 LEGIBLE = 4.5  # to 1: https://www.w3.org/TR/WCAG22/#contrast-minimum
 
-pytestmark = pytest.mark.skipif(
-    chromium.browser() is None, reason="no Chromium or Chrome is installed (fix: install one)"
-)
+pytestmark = needs_browser
 built = pytest.mark.skipif(not PYTHON.exists(), reason="the site's environment is not there (fix: make site)")
 
 
@@ -46,26 +44,29 @@ def front() -> str:
 
 
 @pytest.fixture(scope="module")
-def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """One browser for all: wide enough for the contents to be in view."""
-    with chromium.page(tmp_path_factory.mktemp("browser"), width=WIDE) as opened:
+def browser() -> Iterator[Browser]:
+    """One for all."""
+    with chromium() as opened:
         yield opened
 
 
 @pytest.fixture
-def page(window: Page) -> Page:
-    """An empty page, of which nothing is known yet."""
-    open_(window, "about:blank")
-    window.errors.clear()
-    window.requests.clear()
-    return window
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page, wide enough for the contents to be in view."""
+    with new_page(browser, WIDE, 900) as opened:
+        yield opened
+
+
+@pytest.fixture
+def heard(page: Page) -> Heard:
+    """What the page said and asked for."""
+    return Heard.of(page)
 
 
 def open_(page: Page, address: str) -> None:
     """Open a page, and wait until all of it is drawn."""
-    page.open(address)
-    page.until("return location.href === arguments[0] && document.readyState === 'complete'", address)
-    page.evaluate("await document.fonts.ready; await new Promise(requestAnimationFrame)")
+    page.goto(address)
+    page.evaluate("async () => { await document.fonts.ready; await new Promise(requestAnimationFrame) }")
 
 
 # -- reading through it -------------------------------------------------------------------------
@@ -79,7 +80,7 @@ class Reading:
     elsewhere: list[str]
 
 
-def read_through(page: Page, first: str) -> Reading:
+def read_through(page: Page, heard: Heard, first: str) -> Reading:
     """Follow every link inside the site, from its first page until no page is left unopened."""
     anchors: dict[str, set[str]] = {}
     links: dict[str, list[str]] = {}
@@ -87,14 +88,14 @@ def read_through(page: Page, first: str) -> Reading:
     while waiting:
         address = waiting.pop()
         open_(page, address)
-        anchors[address] = set(page.evaluate("return [...document.querySelectorAll('[id]')].map(each => each.id)"))
-        followed = page.evaluate("return [...document.links].map(link => link.href)")
+        anchors[address] = set(page.evaluate("[...document.querySelectorAll('[id]')].map(each => each.id)"))
+        followed = page.evaluate("[...document.links].map(link => link.href)")
         links[address] = [link for link in followed if link.startswith("file:")]
         targets = {urldefrag(link).url for link in links[address]}
         waiting += [each for each in targets if is_page(each) and each not in {*anchors, *waiting}]
     nowhere = [(at, link) for at, found in links.items() for link in found if not leads(link, anchors)]
-    elsewhere = [url for url in page.requests if urlsplit(url).scheme not in ("file", "data", "blob")]
-    return Reading(list(anchors), nowhere, list(page.errors), elsewhere)
+    elsewhere = [url for url in heard.requests if urlsplit(url).scheme not in ("file", "data", "blob")]
+    return Reading(list(anchors), nowhere, list(heard.errors), elsewhere)
 
 
 def path_of(address: str) -> Path:
@@ -114,8 +115,8 @@ def leads(link: str, anchors: dict[str, set[str]]) -> bool:
 
 
 @built
-def test_every_page_and_every_link_is_good(page, front):
-    reading = read_through(page, front)
+def test_every_page_and_every_link_is_good(page, heard, front):
+    reading = read_through(page, heard, front)
     assert {path.stem for path in PATHS} <= {path_of(address).stem for address in reading.pages}
     assert reading.nowhere == []
     assert reading.errors == []
@@ -130,28 +131,28 @@ def a_site(folder: Path, body: str) -> str:
 
 
 @pytest.mark.parametrize("link", ["three.html", "two.html#bottom", "notes.txt", "one.html#top"])
-def test_a_link_that_leads_nowhere_is_seen(page, tmp_path, link):
-    reading = read_through(page, a_site(tmp_path, f"<a href='{link}'>there</a>"))
+def test_a_link_that_leads_nowhere_is_seen(page, heard, tmp_path, link):
+    reading = read_through(page, heard, a_site(tmp_path, f"<a href='{link}'>there</a>"))
     assert reading.nowhere == [((tmp_path / "two.html").as_uri(), (tmp_path / link).as_uri().replace("%23", "#"))]
 
 
 @pytest.mark.parametrize("link", ["one.html", "two.html#top", "#top", "one.html#"])
-def test_a_link_that_leads_somewhere_is_none_of_them(page, tmp_path, link):
-    reading = read_through(page, a_site(tmp_path, f"<a href='{link}'>there</a>"))
+def test_a_link_that_leads_somewhere_is_none_of_them(page, heard, tmp_path, link):
+    reading = read_through(page, heard, a_site(tmp_path, f"<a href='{link}'>there</a>"))
     assert (len(reading.pages), reading.nowhere, reading.errors, reading.elsewhere) == (2, [], [], [])
 
 
 @pytest.mark.parametrize("fault", ["<script>console.error('no')</script>", "<script>nothing()</script>",
                                    "<img src='missing.png'>", "<script>fetch('one.html')</script>"])  # fmt: skip
-def test_an_error_in_the_console_is_seen(page, tmp_path, fault):
-    assert read_through(page, a_site(tmp_path, fault)).errors != []
+def test_an_error_in_the_console_is_seen(page, heard, tmp_path, fault):
+    assert read_through(page, heard, a_site(tmp_path, fault)).errors != []
 
 
 @pytest.mark.parametrize("asking", ["<img src='{}'>", "<link rel='stylesheet' href='{}'>", "<script src='{}'></script>",
                                     "<style>@import '{}';</style>"])  # fmt: skip
-def test_a_request_to_another_host_is_seen(page, tmp_path, asking):
+def test_a_request_to_another_host_is_seen(page, heard, tmp_path, asking):
     there = f"http://127.0.0.1:{free_port()}/there"
-    assert read_through(page, a_site(tmp_path, asking.format(there))).elsewhere == [there]
+    assert read_through(page, heard, a_site(tmp_path, asking.format(there))).elsewhere == [there]
 
 
 @built
@@ -170,29 +171,26 @@ def test_a_broken_link_in_a_notebook_makes_no_site(tmp_path):
 
 
 # -- searching ----------------------------------------------------------------------------------
-FOUND = "return [...document.querySelectorAll('#search-results li a')].map(link => link.href)"
+FOUND = "[...document.querySelectorAll('#search-results li a')].map(link => link.href)"
 
 
 def search(page: Page, front: str, word: str) -> list[str]:
     """What the search field of a page finds: the addresses."""
     open_(page, front)
     page.click(".search-button-field")
-    page.until("return document.querySelector('#pst-search-dialog').open")
-    page.evaluate(
-        "const form = document.querySelector('#pst-search-dialog form');"
-        "form.querySelector('input').value = arguments[0]; setTimeout(() => form.requestSubmit())",
-        word,
-    )
-    page.until("return location.href.includes('search.html') && document.querySelector('.search-summary')?.textContent")
-    page.until("return !document.querySelector('#search-progress')?.textContent")
+    page.fill("#pst-search-dialog input", word)
+    page.press("#pst-search-dialog input", "Enter")
+    page.wait_for_url("**/search.html*")
+    page.wait_for_function("document.querySelector('.search-summary')?.textContent")
+    page.wait_for_function("!document.querySelector('#search-progress')?.textContent")
     return page.evaluate(FOUND)
 
 
 @built
-def test_a_word_is_found_where_it_stands(page, front):
+def test_a_word_is_found_where_it_stands(page, heard, front):
     found = search(page, front, "sidecars")
     assert "04-inject-sidecars" in [path_of(address).stem for address in found]
-    assert page.errors == []
+    assert heard.errors == []
 
 
 @built
@@ -218,31 +216,40 @@ def said(figure: dict) -> list[str]:
 
 
 LARGEST = """
-    const marks = [...document.querySelectorAll(`${arguments[0]} .points path, ${arguments[0]} .js-fill`)];
+([figure, id]) => {
+    const marks = [...document.querySelectorAll(`${figure} .points path, ${figure} .js-fill`)];
     const area = mark => mark.getBoundingClientRect().width * mark.getBoundingClientRect().height;
-    marks.sort((one, other) => area(other) - area(one))[0].id = arguments[1];
+    marks.sort((one, other) => area(other) - area(one))[0].id = id;
+}
 """
+
+
+def point_at(page: Page, selector: str) -> None:
+    """Bring an element to the middle of the window, and move the mouse to the middle of it."""
+    page.locator(selector).first.evaluate("each => each.scrollIntoView({block: 'center'})")
+    page.hover(selector, force=True)
 
 
 @built
 @pytest.mark.parametrize("path", [path for path in PATHS if figures(path)], ids=lambda path: path.stem)
-def test_every_figure_is_drawn_and_says_what_one_points_at(page, front, path):
+def test_every_figure_is_drawn_and_says_what_one_points_at(page, heard, front, path):
     open_(page, front.replace("index.html", f"notebooks/{path.stem}.html"))
     stored = figures(path)
-    assert page.evaluate("return document.querySelectorAll('.js-plotly-plot').length") == len(stored)
+    assert page.locator(".js-plotly-plot").count() == len(stored)
     for number, figure in enumerate(stored, start=1):
-        page.evaluate(LARGEST, f"#figure-{number}", f"mark-{number}")
-        page.point_at("h1")
-        page.until("return !document.querySelector('.hovertext')")
-        page.point_at(f"#mark-{number}")
-        text = page.until("return document.querySelector('.hovertext')?.textContent")
+        page.evaluate(LARGEST, [f"#figure-{number}", f"mark-{number}"])
+        page.mouse.move(0, 0)
+        page.wait_for_selector(".hovertext", state="detached")
+        point_at(page, f"#mark-{number}")
+        text = page.wait_for_selector(".hovertext").text_content()
         assert text.startswith(tuple(said(figure))), said(figure)
-    assert page.errors == []
+    assert heard.errors == []
 
 
 # -- light and dark -----------------------------------------------------------------------------
 TEXTS = "h1, p, p a, th, td, pre, .highlight span, .gtitle, .xtick text, .ytick text"
 INKS = """
+selector => {
     const parts = colour => (colour.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
     const hex = colour => '#' + parts(colour).slice(0, 3).map(part => part.toString(16).padStart(2, '0')).join('');
     const opaque = style => (parts(style.backgroundColor)[3] ?? 1) === 1;
@@ -250,11 +257,12 @@ INKS = """
         while (element.parentElement && !opaque(getComputedStyle(element))) element = element.parentElement;
         return hex(getComputedStyle(element).backgroundColor);
     }
-    const texts = [...document.querySelectorAll(`article :is(${arguments[0]})`)];
+    const texts = [...document.querySelectorAll(`article :is(${selector})`)];
     return texts.filter(each => each.textContent.trim()).map(each => {
         const style = getComputedStyle(each), ink = each.closest('svg') ? style.fill : style.color;
         return [hex(ink), ground(each), each.textContent.trim().slice(0, 40)];
     });
+}
 """
 
 
@@ -262,9 +270,8 @@ def switch_to(page: Page, theme: str) -> None:
     """Choose a theme from the switch's menu."""
     chosen = f".theme-change-button[data-mode={theme}]"
     page.click(".theme-switch-button")
-    page.until("return document.querySelector(arguments[0]).checkVisibility()", chosen)
     page.click(chosen)
-    assert page.evaluate("return document.documentElement.dataset.theme") == theme
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
 
 
 def illegible(page: Page) -> list[list[str]]:
@@ -277,16 +284,16 @@ def illegible(page: Page) -> list[list[str]]:
 @contextmanager
 def narrow(page: Page) -> Iterator[None]:
     """Give the page a narrow window for a while."""
-    page.resize(NARROW, 900)
+    page.set_viewport_size({"width": NARROW, "height": 900})
     try:
         yield
     finally:
-        page.resize(WIDE, 900)
+        page.set_viewport_size({"width": WIDE, "height": 900})
 
 
 def sideways(page: Page) -> float:
     """How far a page can be moved to the side, in pixels."""
-    return page.evaluate("window.scrollTo(9999, 0); return window.scrollX")
+    return page.evaluate("() => { window.scrollTo(9999, 0); return window.scrollX }")
 
 
 @built
@@ -308,7 +315,7 @@ def test_the_switch_changes_the_ground_and_holds_on_the_next_page(page, front):
         open_(page, front)
         switch_to(page, theme)
         open_(page, front.replace("index.html", f"notebooks/{PATHS[0].stem}.html"))
-        grounds.append(page.evaluate("return getComputedStyle(document.body).backgroundColor"))
+        grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert len(set(grounds)) == 2
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from chromium import browser
+from browsing import needs_browser
 from watched import jupyterlab, moves_and_stops, still
 
 from labkit.settings import NOTEBOOKS
 
 pytestmark = [
     pytest.mark.live,
-    pytest.mark.skipif(browser() is None, reason="no Chromium or Chrome is installed (fix: install one)"),
+    needs_browser,
 ]
 
 PATH = next(NOTEBOOKS.glob("09-*.ipynb"))
@@ -49,4 +49,4 @@ def test_the_live_panel_moves_stops_and_stays(folder: Path, bookinfo_in_the_mesh
         pictures = request.config.option.artifacts or folder.parent
         moves_and_stops(notebook, watching, pictures / "live-telemetry.png")
         assert still(notebook, watching)
-        assert notebook.page.errors == []
+        assert notebook.heard.errors == []

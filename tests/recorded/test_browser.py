@@ -8,12 +8,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from chromium import browser
+from browsing import needs_browser
 from watched import jupyterlab, still
 
 from labkit.settings import NOTEBOOKS
 
-pytestmark = pytest.mark.skipif(browser() is None, reason="no Chromium or Chrome is installed (fix: install one)")
+pytestmark = needs_browser
 
 PATH = next(NOTEBOOKS.glob("09-*.ipynb"))
 SECONDS = 12  # that the panel was watched for when it was recorded
@@ -56,4 +56,4 @@ def test_a_view_replays_at_the_pace_at_which_it_was_recorded(notebook):
     notebook.until_in_cell(panel, "return cell.node.querySelector('.widget-html svg') !== null")
     assert still(notebook, panel)
     assert SECONDS * 0.8 < time.monotonic() - began < SECONDS * 2
-    assert notebook.page.errors == []
+    assert notebook.heard.errors == []
