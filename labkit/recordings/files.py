@@ -1,7 +1,10 @@
 """A recording as it lies on disk: what a notebook's cells asked, in their order, and what they were answered.
 
-NAME.jsonl is text: a line that heads it, then for each cell a line of its own and one for each call, then a seal.
+NAME.jsonl is text: a line that heads it, then for each cell a line of its own and one for each call, then a digest.
 NAME.xz holds the answers that are long, compressed cell by cell, so that playing back a cell unpacks no other's.
+
+The digest is against accidents: it tells a recording that was cut or edited from a whole one. It proves nothing of who
+made it, so that whatever a recording says has its shape checked as it is read, and takes no more memory than it says.
 """
 
 from __future__ import annotations
@@ -9,21 +12,25 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from labkit.errors import LabError
+from labkit.recordings import shapes
 from labkit.recordings.keys import changes, said
 from labkit.recordings.scrub import secrets
 from labkit.settings import ISTIO, KUBERNETES, RECORDINGS
 
-FORMAT = 1
+FORMAT = 2
 LONG = 600  # characters; a longer answer goes where it is compressed
-LARGEST = 1 << 28  # bytes that a cell's answers may unpack to
+LARGEST = 1 << 24  # bytes of a file, and of what a cell's long answers unpack to; the course's largest takes 10 MB
+_DECODER = 80 << 20  # bytes of memory that unpacking takes at most: xz's highest preset needs 65 MiB
 
 
 @dataclass(frozen=True)
@@ -92,23 +99,17 @@ class Head:
 
 
 class Tape:
-    """A recording that was found to be whole, unchanged and free of secrets; cells are unpacked as they are asked for.
+    """A recording that was found to be whole and of the right shape; a cell's long answers are unpacked when asked for.
 
     Raises LabError, with the file and the reason, where it is not.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.head = head(path)
-        lines = _sealed(path)
-        self._cells = [json.loads(line) for line in lines if line.startswith('{"cell"')]
-        self._calls: list[list[str]] = [[] for _ in self._cells]
-        number = -1
-        for line in lines[1:]:
-            if line.startswith('{"cell"'):
-                number += 1
-            else:
-                self._calls[number].append(line)
+        first, *lines = _lines(path)
+        self.head = _head(path, first)
+        with _named(path):
+            self._cells = _cells(lines, [mark.cell for mark in self.head.cells], _size(_packed(path)))
 
     @cached_property
     def changing(self) -> Mapping[int, tuple[int, ...]]:
@@ -133,8 +134,7 @@ class Tape:
 
     @cached_property
     def _asked(self) -> list[list[tuple[str, dict[str, Any]]]]:
-        found = [[json.loads(line) for line in lines] for lines in self._calls]
-        return [[(call["kind"], call["request"]) for call in calls] for calls in found]
+        return [[(call["kind"], call["request"]) for call in cell.calls] for cell in self._cells]
 
     @cached_property
     def _places(self) -> dict[str, list[tuple[int, int]]]:
@@ -147,23 +147,28 @@ class Tape:
     def played(self, number: int) -> Played:
         """What the cell of this number (from 0) asked."""
         cell = self._cells[number]
-        long = self._long(cell["long"])
-        calls = (_call(json.loads(line), long) for line in self._calls[number])
-        return Played(tuple(calls), {strand: tuple(clocks) for strand, clocks in cell["opening"].items()})
+        long = self._long(cell) if cell.length else ""
+        calls = (_call(each, long) for each in cell.calls)
+        return Played(tuple(calls), {strand: tuple(clocks) for strand, clocks in cell.opening.items()})
 
-    def _long(self, place: Sequence[int]) -> str:
-        offset, size = place
-        if not size:
-            return ""
+    def _long(self, cell: _Cell) -> str:
         packed = _packed(self.path)
         with packed.open("rb") as file:
-            file.seek(offset)
-            try:
-                text = lzma.LZMADecompressor().decompress(file.read(size), LARGEST).decode()
-            except (lzma.LZMAError, UnicodeDecodeError) as error:
-                raise refused(packed, f"it is damaged: {error}") from None
-        _refuse_secrets(packed, text)
-        return text
+            file.seek(cell.offset)
+            content = file.read(cell.size)
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_DECODER)
+        try:
+            # a character takes four bytes at most; one byte more shows that there is more than the calls point at
+            text = decoder.decompress(content, min(4 * cell.length, LARGEST) + 1)
+            if not decoder.eof and not decoder.needs_input:
+                raise refused(
+                    packed, f"it unpacks to more than the {cell.length} characters that {self.path.name} says"
+                )
+            if not decoder.eof or decoder.unused_data or len(decoded := text.decode()) != cell.length:
+                raise refused(packed, f"it does not unpack to the {cell.length} characters that {self.path.name} says")
+        except (lzma.LZMAError, MemoryError, UnicodeDecodeError) as error:
+            raise refused(packed, f"it is damaged: {error}") from None
+        return decoded
 
 
 def tapes() -> list[Path]:
@@ -177,16 +182,10 @@ def of(notebook: str) -> Path:
 
 
 def head(path: Path) -> Head:
-    """A recording's first line. Raises LabError where it is none, or one of another version."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            found = json.loads(file.readline())
-        if (found["format"], found["istio"]) == (FORMAT, ISTIO):
-            return Head(**{**found, "cells": tuple(Mark(**cell) for cell in found["cells"])})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise refused(path, f"it could not be read: {error}") from None
-    made, here = f"format {found['format']}, Istio {found['istio']}", f"format {FORMAT}, Istio {ISTIO}"
-    raise refused(path, f"it is of another version: {made}; this course plays back {here}")
+    """A recording's first line. Raises LabError where it is none, or one of another version or notebook."""
+    _size(path)
+    with _named(path), path.open("rb") as file:
+        return _head(path, file.readline().removesuffix(b"\n"))
 
 
 def write(path: Path, heading: Head, cells: Iterable[Played]) -> None:
@@ -199,7 +198,7 @@ def write(path: Path, heading: Head, cells: Iterable[Played]) -> None:
     _refuse_secrets(path, text)
     path.parent.mkdir(parents=True, exist_ok=True)
     _packed(path).write_bytes(packed)
-    path.write_text(text + _line(_seal(text.encode(), bytes(packed))) + "\n", encoding="utf-8")
+    path.write_bytes((text + _line(_digests(text.encode(), bytes(packed))) + "\n").encode())
 
 
 def key(kind: str, request: Mapping[str, Any]) -> str:
@@ -255,39 +254,173 @@ def _call(found: dict[str, Any], long: str) -> Call:
 
 
 def _unpacked(value: Any, long: str) -> Any:
-    if isinstance(value, dict) and set(value) == {"long"}:
+    if _is_place(value):
         offset, length = value["long"]
         return long[offset : offset + length]
     return value
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"long"}
 
 
 def _line(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-# -- trusted only as it was written -----------------------------------------------------------------
-def _seal(text: bytes, packed: bytes) -> dict[str, str]:
-    return {"seal": hashlib.sha256(text).hexdigest(), "long": hashlib.sha256(packed).hexdigest()}
+# -- read only as it was written ------------------------------------------------------------------
+_MARK = {"cell": str, "source": str, "aside": bool, "changes": bool, "enters": bool, "outputs": str}
+_HEAD = {
+    "notebook": str, "recorded": shapes.time, "mesh": str, "cells": [_MARK],
+    "istio": str, "kubernetes": str, "format": int,
+}  # fmt: skip
+_CELL = {"cell": str, "opening": {...: [float]}, "long": (shapes.count, shapes.count)}
+_CALL = {
+    "strand": str, "kind": str, "request": {...: shapes.anything}, "answer": {...: shapes.anything},
+    "start": float, "seconds": float, "clocks": [float],
+}  # fmt: skip
+_PLACE = {"long": (shapes.count, shapes.count)}
+_TEXT = shapes.either(str, _PLACE)
+_ERROR = {"error": shapes.either(
+    {"type": str, "what": str, "why": str, "fix": str},
+    {"type": str, "what": str, "why": str, "fix": str, "status": int, "reason": str},
+)}  # fmt: skip
+_EVENT = {"stage": str, "status": str, "note": str, "seconds": float}
+_ANSWERS = {
+    "run": {"returncode": int, "stdout": _TEXT, "stderr": _TEXT, "seconds": float},
+    "http": {"status": int, "headers": {...: str}, "text": _TEXT, "seconds": float},
+    "kubernetes": {"value": _TEXT},
+    "get": {"value": _TEXT},
+    "text": {"value": _TEXT},
+    "exists": {"value": bool},
+    "work": {"value": shapes.anything, "told": [_EVENT]},
+}
 
 
-def _sealed(path: Path) -> list[str]:
-    """The lines of a recording but for its seal. Raises LabError where anything in it was cut or changed."""
-    try:
-        text, packed = path.read_text(encoding="utf-8"), _packed(path).read_bytes()
-        body, _, seal = text.removesuffix("\n").rpartition("\n")
-        found = json.loads(seal)
-    except (OSError, ValueError) as error:
-        raise refused(path, f"it is truncated, or part of it is missing: {error}") from None
-    if not isinstance(found, dict) or found.keys() != {"seal", "long"}:
-        raise refused(path, "it is truncated or edited: the seal at its end is missing")
-    body += "\n"
-    expected = _seal(body.encode(), packed)
-    if found["seal"] != expected["seal"]:
-        raise refused(path, "it was edited: its content is not what its seal was made for")
+@dataclass(frozen=True)
+class _Cell:
+    """A cell's line and its calls'. offset, size: where its part of NAME.xz lies. length: characters unpacked."""
+
+    opening: Mapping[str, list[float]]
+    offset: int
+    size: int
+    length: int
+    calls: tuple[dict[str, Any], ...]
+
+
+def _cells(lines: Sequence[bytes], names: Sequence[str], packed: int) -> list[_Cell]:
+    """Raises shapes.Malformed where lines are no cells of these names, with `packed` bytes of long answers in all."""
+    starts: list[dict[str, Any]] = []
+    calls: list[list[dict[str, Any]]] = []
+    for number, line in enumerate(lines, 2):
+        where = f"line {number}"
+        found = shapes.parsed(line, where)
+        if isinstance(found, dict) and "cell" in found:
+            starts.append(shapes.checked(found, _CELL, where))
+            calls.append([])
+        elif not starts:
+            raise shapes.Malformed(f"{where} is no cell")
+        else:
+            calls[-1].append(_checked_call(found, where))
+    if [start["cell"] for start in starts] != list(names):
+        raise shapes.Malformed("its cells are not those that its first line names")
+    cells, reached = [], 0
+    for start, asked in zip(starts, calls, strict=True):
+        offset, size = start["long"]
+        length = _tiled(call["answer"] for call in asked)
+        if offset != reached or bool(size) != bool(length):
+            raise shapes.Malformed(f"the long answers of cell {start['cell']!r} are not where the cell before ends")
+        reached += size
+        cells.append(_Cell(start["opening"], offset, size, length, tuple(asked)))
+    if reached != packed:
+        raise shapes.Malformed(f"its cells have {reached} bytes of long answers, and there are {packed}")
+    return cells
+
+
+def _checked_call(found: Any, where: str) -> dict[str, Any]:
+    call = shapes.checked(found, _CALL, where)
+    answer = call["answer"]
+    shape = _ERROR if "error" in answer else _ANSWERS.get(call["kind"], {...: shapes.anything})
+    shapes.checked(answer, shape, f"{where}, answer")
+    for value in answer.values():
+        if _is_place(value):
+            shapes.checked(value, _PLACE, f"{where}, answer")
+    return call
+
+
+def _tiled(answers: Iterable[Mapping[str, Any]]) -> int:
+    """How long a cell's long text is: its parts follow each other without gap or overlap."""
+    places = {tuple(value["long"]) for answer in answers for value in answer.values() if _is_place(value)}
+    end = 0
+    for offset, length in sorted(places):
+        if offset != end or not length:
+            raise shapes.Malformed("long answers overlap, or have gaps between them")
+        end += length
+    if end > LARGEST:
+        raise shapes.Malformed(f"a cell's long answers unpack to {end} characters, and {LARGEST} are the most")
+    return end
+
+
+def _head(path: Path, line: bytes) -> Head:
+    with _named(path):
+        found = shapes.parsed(line, "its first line")
+        made = shapes.checked(found, {...: shapes.anything}, "its first line")
+        if [made.get("format"), made.get("istio")] != [FORMAT, ISTIO]:
+            told = f"format {made.get('format')!s:.20}, Istio {made.get('istio')!s:.20}"
+            here = f"format {FORMAT}, Istio {ISTIO}"
+            raise shapes.Malformed(f"it is of another version: {told}; this course plays back {here}")
+        shapes.checked(found, _HEAD, "its first line")
+        if found["notebook"] != path.stem:
+            raise shapes.Malformed(f"it is a recording of {found['notebook']!r}, under another name")
+    return Head(**{**found, "cells": tuple(Mark(**cell) for cell in found["cells"])})
+
+
+def _digests(text: bytes, packed: bytes) -> dict[str, str]:
+    return {"digest": hashlib.sha256(text).hexdigest(), "long": hashlib.sha256(packed).hexdigest()}
+
+
+def _lines(path: Path) -> list[bytes]:
+    """The lines of a recording but for its digests. Raises LabError where anything in it was cut or changed."""
+    packed = _packed(path)
+    for file in (path, packed):
+        _size(file)
+    content = path.read_bytes()
+    body, _, last = content.removesuffix(b"\n").rpartition(b"\n")
+    with _named(path):
+        try:
+            found = shapes.checked(shapes.parsed(last, "its last line"), {"digest": str, "long": str}, "its last line")
+        except shapes.Malformed as error:
+            raise shapes.Malformed(f"it is truncated, or its digest is missing: {error}") from None
+        expected = _digests(body + b"\n", packed.read_bytes())
+        if found["digest"] != expected["digest"]:
+            raise shapes.Malformed("it was edited: its content is not what its digest was made for")
+        if b"\r" in content or not content.endswith(b"\n"):
+            raise shapes.Malformed("its lines do not end as they were written")
     if found["long"] != expected["long"]:
-        raise refused(_packed(path), f"it was cut or edited: it is not what {path.name} was sealed with")
-    _refuse_secrets(path, body)
-    return body.removesuffix("\n").split("\n")  # an answer may hold what else `splitlines` takes for a line's end
+        raise refused(packed, f"it was cut or edited: it is not what {path.name} has the digest of")
+    return body.split(b"\n")
+
+
+def _size(path: Path) -> int:
+    """Bytes of an ordinary file. Raises LabError where it is none, or a larger one than any recording's."""
+    try:
+        found = path.lstat()
+    except OSError as error:
+        raise refused(path, f"it is missing, or cannot be looked at: {error.strerror}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise refused(path, "it is no ordinary file")
+    if found.st_size > LARGEST:
+        raise refused(path, f"it is of {found.st_size} bytes, and {LARGEST} are the most")
+    return found.st_size
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What is malformed is refused, with the file's name."""
+    try:
+        yield
+    except (shapes.Malformed, OSError) as error:
+        raise refused(path, str(error)) from None
 
 
 def _packed(path: Path) -> Path:
