@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -29,6 +32,9 @@ engine_app = typer.Typer(help="The container engine that the cluster runs in.", 
 app.add_typer(engine_app, name="engine")
 
 
+NARROWEST = 40  # columns in which a table can be read
+
+
 class Stage(StrEnum):
     """Where `labkit up` stops."""
 
@@ -39,14 +45,54 @@ class Stage(StrEnum):
 
 def main() -> None:
     """Run the command; an error of the lab is three lines, never a traceback."""
+    _speak_whatever_the_terminal()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _end(1)  # whoever read it has read enough
     except LabError as error:
-        print(f"labkit: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+        _end(1, str(error))
+    except OSError as error:
+        _end(1, str(_unusable(error)))
     except KeyboardInterrupt:
-        print("labkit: interrupted; run the same command again, and it goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+        _end(130, "interrupted; run the same command again, and it goes on from here")
+
+
+@app.callback()
+def _prepare() -> None:
+    """A command begins with settings that it can rely on."""
+    from labkit.settings import settings
+
+    settings()
+
+
+def _speak_whatever_the_terminal() -> None:
+    """Where there is none, nobody listens; one that lacks a character is told its name."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="namereplace")
+
+
+def _end(status: int, said: str = "") -> NoReturn:
+    """At once: what is left to write for standard output may have nobody to read it, and Python would try again."""
+    if said:
+        print(f"labkit: {said}", file=sys.stderr)
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(status) from None
+
+
+def _unusable(error: OSError) -> LabError:
+    return LabError(
+        f"{error.filename or 'What was to be written'} cannot be used.",
+        error.strerror or str(error),
+        "see who owns it (`ls -ld`) and whether there is room (`df -h`); LABKIT_HOME names another folder",
+    )
 
 
 @app.command()
@@ -130,8 +176,9 @@ def status() -> None:
 
     Exit status 0 only if all of it does.
     """
-    from labkit import backend, choosing
+    from labkit import backend
     from labkit.course import verbs
+    from labkit.notebook import choosing
     from labkit.settings import settings
 
     if settings().context:
@@ -268,7 +315,8 @@ def _print_findings(findings: Iterable[Finding]) -> None:
     table = Table("", "what was found", "", "what to do", box=None, pad_edge=False)
     for finding in findings:
         table.add_row(finding.subject, finding.value, signs[finding.status], finding.remedy)
-    Console().print(table)
+    # a terminal may say that it has no columns at all
+    Console(width=max(Console().width, NARROWEST)).print(table)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import platformdirs
 
+from labkit.errors import LabError
+
 IN_CONTEXT = "context:"  # what a context's name has before it in LABKIT_VENUE
+VENUES = ("kind", "recorded", f"{IN_CONTEXT}NAME")
+SOURCES = ("releases", "packages")
 
 
 def _environment(name: str, default: str = "") -> str:
@@ -72,7 +77,16 @@ RECORDINGS = NOTEBOOKS / "recordings"
 SITE = REPOSITORY / "build" / "site"
 
 
+def _architecture() -> str:
+    machine = platform.machine().lower()
+    return {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(machine, machine)
+
+
 _HOST = re.compile(r"[\w.:-]+")
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # of a namespace: https://www.rfc-editor.org/rfc/rfc1123
+_CLUSTER = re.compile(r"[a-z0-9][a-z0-9.-]{0,48}")  # kind's own rule, and with `-control-plane` still a host's name
+_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?")
+_NODE = re.compile(r"[a-z0-9][a-z0-9._:/-]*:v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(@sha256:[0-9a-f]{64})?")
 
 
 def why_no_address(text: str, schemes: Sequence[str]) -> str:
@@ -85,15 +99,6 @@ def why_no_address(text: str, schemes: Sequence[str]) -> str:
     if parts.scheme not in schemes:
         return f"its scheme is {parts.scheme!r}, and is to be one of {', '.join(schemes)}"
     return "" if _HOST.fullmatch(parts.hostname or "") else "it names no host"
-
-
-def _home() -> Path:
-    return Path(_environment("LABKIT_HOME", platformdirs.user_data_dir("istio-lab", appauthor=False)))
-
-
-def _architecture() -> str:
-    machine = platform.machine().lower()
-    return {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(machine, machine)
 
 
 @dataclass(frozen=True)
@@ -113,22 +118,23 @@ class Settings:
     KUBECONFIG        in a context: where that context is read from; nothing is ever written there
     LABKIT_TAPE       where a kernel of `labkit record` writes down what it asks: nobody else sets it
     LABKIT_HEADLESS   "1": live views draw their final frame only, and recorded ones do not pause
+
+    A relative folder lies in this repository, wherever the process that reads it was started.
     """
 
-    home: Path = field(default_factory=_home)
-    cluster: str = field(default_factory=lambda: _environment("LABKIT_CLUSTER", CLUSTER))
-    port: int = field(default_factory=lambda: int(_environment("LABKIT_PORT", str(GATEWAY_PORT))))
-    source: str = field(default_factory=lambda: _environment("LABKIT_SOURCE"))
-    downloads: str = field(default_factory=lambda: _environment("LABKIT_DOWNLOADS"))
-    registry: str = field(default_factory=lambda: _environment("LABKIT_REGISTRY"))
-    venue: str = field(default_factory=lambda: _environment("LABKIT_VENUE"))
-    gateway: str = field(default_factory=lambda: _environment("LABKIT_GATEWAY").rstrip("/"))
-    context: str = field(default_factory=_context)
-    readers_kubeconfig: str = field(
-        default_factory=lambda: _environment("KUBECONFIG", str(Path.home() / ".kube" / "config"))
-    )
-    tape: str = field(default_factory=lambda: _environment("LABKIT_TAPE"))
-    headless: bool = field(default_factory=lambda: _environment("LABKIT_HEADLESS") == "1")
+    home: Path
+    cache: Path
+    cluster: str
+    port: int
+    source: str
+    downloads: str
+    registry: str
+    venue: str
+    gateway: str
+    readers_kubeconfig: str
+    tape: str
+    headless: bool
+    context: str
     system: str = field(default_factory=lambda: platform.system().lower())
     architecture: str = field(default_factory=_architecture)
 
@@ -136,11 +142,6 @@ class Settings:
     def bin(self) -> Path:
         """kind, kubectl, istioctl: first on the PATH of every command the course runs."""
         return self.home / "bin"
-
-    @property
-    def cache(self) -> Path:
-        """Downloads and builds; safe to delete, slow to fill again."""
-        return Path(_environment("LABKIT_CACHE", str(self.home / "cache")))
 
     @property
     def kubeconfig(self) -> Path:
@@ -178,6 +179,107 @@ class Settings:
         return self.home / f"istio-{ISTIO}"
 
 
+@functools.cache
 def settings() -> Settings:
-    """Read the environment anew: a notebook may have changed it."""
-    return Settings()
+    """What the environment said when this process first asked. Raises LabError for a value that is none."""
+    return read(os.environ)
+
+
+def read(environment: Mapping[str, str]) -> Settings:
+    """The settings that an environment decides; empty is as unset. Raises LabError for a value that is none."""
+    given = {name: value for name, value in environment.items() if value}
+    _check(given)
+    home = _folder(given, "LABKIT_HOME", platformdirs.user_data_dir("istio-lab", appauthor=False))
+    venue = given.get("LABKIT_VENUE", "")
+    return Settings(
+        home=home,
+        cache=_folder(given, "LABKIT_CACHE", str(home / "cache")),
+        cluster=given.get("LABKIT_CLUSTER", CLUSTER),
+        port=int(given.get("LABKIT_PORT", GATEWAY_PORT)),
+        source=given.get("LABKIT_SOURCE", ""),
+        downloads=given.get("LABKIT_DOWNLOADS", ""),
+        registry=given.get("LABKIT_REGISTRY", ""),
+        venue=venue,
+        gateway=given.get("LABKIT_GATEWAY", "").rstrip("/"),
+        readers_kubeconfig=given.get("KUBECONFIG", os.path.expanduser("~/.kube/config")),
+        tape=given.get("LABKIT_TAPE", ""),
+        headless=given.get("LABKIT_HEADLESS") == "1",
+        context=venue.removeprefix(IN_CONTEXT) if venue.startswith(IN_CONTEXT) else "",
+    )
+
+
+_WEB = ("http", "https")
+# what keeps a variable's value from being one; "" where nothing does
+_WHY_NOT: Mapping[str, Callable[[str], str]] = {
+    "LABKIT_CLUSTER": lambda text: _unless(_CLUSTER, text, "a kind cluster's name: up to 49 of a-z, 0-9, `.`, `-`"),
+    "LABKIT_DOWNLOADS": lambda text: why_no_address(text, _WEB),
+    "LABKIT_GATEWAY": lambda text: why_no_address(text, _WEB),
+    "LABKIT_HEADLESS": lambda text: "" if text in ("0", "1") else "it is 1, or unset",
+    "LABKIT_ISTIO": lambda text: _unless(_VERSION, text, "a version, such as 1.31.1"),
+    "LABKIT_KIND": lambda text: _unless(_VERSION, text, "a version, such as 0.31.0"),
+    "LABKIT_NAMESPACE": lambda text: _unless(NAME, text, "a namespace's name: up to 63 of a-z, 0-9, `-`"),
+    "LABKIT_NODE_IMAGE": lambda text: _unless(_NODE, text, "a node image, NAME:vVERSION, with @sha256:… or without"),
+    "LABKIT_PORT": lambda text: "" if _is_port(text) else "it is no port: a number from 1 to 65535",
+    "LABKIT_REGISTRY": lambda text: _why_no_registry(text),
+    "LABKIT_SOURCE": lambda text: "" if text in SOURCES else f"the sources are {' and '.join(SOURCES)}",
+    "LABKIT_VENUE": lambda text: "" if _is_venue(text) else f"the venues are {', '.join(VENUES)}",
+}
+
+
+def _check(given: Mapping[str, str]) -> None:
+    for name, value in given.items():
+        why_not = _WHY_NOT.get(name)
+        if why_not and (why := "it is not UTF-8" if _is_binary(value) else why_not(value)):
+            said = "" if "@" in value else f" {value!r}"  # else it may hold a password
+            raise LabError(f"{name} cannot be{said}.", why, f"set {name} to something else, or unset it: {_README}")
+
+
+_README = "README.md says what each variable is for"
+
+
+def _unless(form: re.Pattern[str], text: str, what: str) -> str:
+    return "" if form.fullmatch(text) else f"it is not {what}"
+
+
+def _is_binary(text: str) -> bool:
+    """Whether it came as bytes that are not UTF-8: Python then holds them as surrogates, which nothing can print."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _is_port(text: str) -> bool:
+    return bool(re.fullmatch(r"[1-9][0-9]{0,4}", text)) and int(text) <= 65535
+
+
+def _is_venue(text: str) -> bool:
+    return text in VENUES[:2] or (text.startswith(IN_CONTEXT) and text != IN_CONTEXT)
+
+
+def _why_no_registry(text: str) -> str:
+    if set(text) & set("/@"):
+        return "it is to be HOST or HOST:PORT alone"
+    return why_no_address(f"https://{text}", _WEB)
+
+
+def _folder(given: Mapping[str, str], name: str, default: str) -> Path:
+    path = REPOSITORY / os.path.expanduser(given.get(name, default))
+    if why := _why_no_folder(path):
+        raise LabError(
+            f"The course cannot use the folder {str(path)!r}.",
+            why,
+            f"name another folder with {name}: `export {name}=/some/folder`",
+        )
+    return path
+
+
+def _why_no_folder(path: Path) -> str:
+    """Of one that can be made, or that is there and cannot be written, whoever writes in it tells."""
+    if _is_binary(str(path)):
+        return "it is not UTF-8"
+    if os.pathsep in str(path):
+        return f"it holds {os.pathsep!r}, which PATH and KUBECONFIG take for the end of a folder"
+    if "~" in path.parts:
+        return "nothing says where your home folder is"
+    try:
+        return "" if path.is_dir() or not path.exists() else "it is a file"
+    except OSError as error:
+        return error.strerror or str(error)

@@ -46,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["LABKIT_HOME"] = str(HOME)
     os.environ["LABKIT_CLUSTER"] = CLUSTER
     os.environ["LABKIT_HEADLESS"] = "1"
+    settings.cache_clear()
     os.environ.pop("PYTEST_ADDOPTS", None)  # meant for this run, not for those that the guards' tests start
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from labkit.settings import settings
+
 HOME = pytest.StashKey[Path]()
 
 
@@ -27,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in ("LABKIT_CLUSTER", "LABKIT_CACHE", "LABKIT_PORT", "LABKIT_TAPE"):
         os.environ.pop(name, None)
     os.environ |= {"LABKIT_VENUE": "recorded", "LABKIT_HOME": str(config.stash[HOME]), "LABKIT_HEADLESS": "1"}
+    settings.cache_clear()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

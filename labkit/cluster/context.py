@@ -12,9 +12,8 @@ from labkit.cluster import sources
 from labkit.cluster.source import ensure_release
 from labkit.errors import LabError
 from labkit.progress import Progress
-from labkit.settings import NAMESPACE, settings
+from labkit.settings import NAME, NAMESPACE, settings
 
-_VALID = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # https://www.rfc-editor.org/rfc/rfc1123
 _SHARED = re.compile(r"default|istio-system|kube-.*")
 
 
@@ -112,6 +111,6 @@ def _refuse_namespace(own: str) -> None:
 def _why_not(namespace: str) -> str:
     if not namespace:
         return "LABKIT_NAMESPACE names none; `goto` removes whatever is no part of a lab from the one that it names"
-    if not _VALID.fullmatch(namespace):
+    if not NAME.fullmatch(namespace):
         return f"{namespace!r} is no name of a namespace: lower-case letters, digits and `-`, at most 63 of them"
     return f"{namespace} is shared by all who use the cluster" if _SHARED.fullmatch(namespace) else ""

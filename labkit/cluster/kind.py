@@ -19,6 +19,7 @@ from labkit.progress import Progress
 from labkit.settings import GATEWAY_HOST, GATEWAY_NODE_PORT, Settings, settings
 
 PORTS_TRIED = 20
+HIGHEST_PORT = 65535
 MARK = "/etc/istio-lab"  # an empty folder of the course's, mounted into its node: the proof that a cluster is ours
 
 
@@ -118,11 +119,12 @@ def down(progress: Progress) -> bool:
 def free_port() -> int:
     """The gateway's port: the wanted one, or the next that is free. Raises LabError."""
     wanted = settings().port
-    for port in range(wanted, wanted + PORTS_TRIED):
+    tried = range(wanted, min(wanted + PORTS_TRIED, HIGHEST_PORT + 1))
+    for port in tried:
         if backend.port_is_free(GATEWAY_HOST, port):
             return port
     raise LabError(
-        f"No port is free for the gateway between {wanted} and {wanted + PORTS_TRIED - 1}.",
+        f"No port is free for the gateway between {wanted} and {tried[-1]}.",
         "other programs listen on all of them",
         "set LABKIT_PORT to a port that is free, then run it again",
     )

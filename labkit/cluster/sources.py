@@ -21,7 +21,7 @@ def choose() -> Source:
     known: dict[str, Source] = {source.name: source for source in (Releases(), Packages())}
     named = settings().source
     if named:
-        return _named(named, known)
+        return known[named]
     here = together({name: source.is_here for name, source in known.items()}, PATIENCE)
     for name, is_here in here.items():
         if is_here:
@@ -35,13 +35,3 @@ def choose() -> Source:
         "; ".join(f"{name}: {reasons.get(name, 'no answer')}" for name in known),
         "connect to the internet, or name a mirror with LABKIT_DOWNLOADS and LABKIT_REGISTRY",
     )
-
-
-def _named(name: str, known: dict[str, Source]) -> Source:
-    if name not in known:
-        raise LabError(
-            f"LABKIT_SOURCE names no source: {name!r}.",
-            f"the sources are {' and '.join(known)}",
-            "unset LABKIT_SOURCE, and the course picks by itself",
-        )
-    return known[name]

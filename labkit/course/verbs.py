@@ -190,7 +190,7 @@ def _entered() -> Lab:
 
 
 def _expanded(command: str) -> str:
-    return command.replace("$LABKIT_MANIFESTS", str(MANIFESTS))
+    return command.replace("$LABKIT_MANIFESTS", shlex.quote(str(MANIFESTS)))
 
 
 def _makes_what_exists(command: str) -> bool:

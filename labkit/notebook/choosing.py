@@ -11,9 +11,8 @@ from labkit.cluster.together import together
 from labkit.errors import LabError
 from labkit.recordings.recorder import Recording
 from labkit.recordings.replay import Recorded
-from labkit.settings import IN_CONTEXT, NAMESPACE, settings
+from labkit.settings import NAMESPACE, settings
 
-VENUES = ("kind", "recorded", f"{IN_CONTEXT}NAME")
 PATIENCE = 4.0  # seconds for an engine to answer; one that is stuck is none
 
 
@@ -26,9 +25,9 @@ def begin(ipython) -> None:
 
 
 def chosen() -> backend.Venue:
-    """The venue that LABKIT_VENUE names, else the one that this machine allows. Raises LabError.
+    """The venue that LABKIT_VENUE names, else the one that this machine allows.
 
-    For an unknown name, and for a context or a namespace in it that the course cannot work in.
+    Raises LabError for a context, or a namespace in it, that the course cannot work in.
     """
     s = settings()
     if s.tape:
@@ -37,12 +36,6 @@ def chosen() -> backend.Venue:
         return Live() if _engine_answers() else Recorded()
     if s.context:
         return _context()
-    if s.venue not in ("kind", "recorded"):
-        raise LabError(
-            f"LABKIT_VENUE names no venue: {s.venue!r}.",
-            f"the venues are {', '.join(VENUES)}",
-            "unset LABKIT_VENUE, and the course picks by itself",
-        )
     return Live() if s.venue == "kind" else Recorded()
 
 

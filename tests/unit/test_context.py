@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,8 +106,8 @@ def test_a_context_that_is_not_there_is_named_with_the_file_it_was_looked_for_in
 
 @given(st.text(min_size=1, max_size=20), st.text(min_size=1, max_size=20))
 def test_each_context_has_a_folder_of_its_own_beneath_the_courses(one, other):
-    home = settings.Settings().home / "contexts"
-    folders = [settings.Settings(context=name).context_folder for name in (one, other)]
+    home = settings.settings().home / "contexts"
+    folders = [replace(settings.settings(), context=name).context_folder for name in (one, other)]
     assert [folder.parent for folder in folders] == [home, home]
     assert {folder.name for folder in folders}.isdisjoint({"", ".", ".."})
     assert (folders[0] == folders[1]) == (one == other)

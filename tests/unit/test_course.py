@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
 from labkit import backend
+from labkit.backend import live
 from labkit.course import labs, verbs
 from labkit.course.checks import Check, Report, Seen
 from labkit.course.labs.lab_03_install_profiles import profile_is_demo
@@ -76,6 +79,24 @@ def test_every_manifest_of_a_solution_exists():
     named = re.findall(r"\$LABKIT_MANIFESTS/(\S+)", " ".join(c for lab in labs.LABS for c in lab.exercise.solution))
     assert named
     assert [name for name in named if not (MANIFESTS / name).exists()] == []
+
+
+@pytest.mark.parametrize("folder", ["with spaces", "it's", 'the "best"', "école", "$HOME", "a;b", "glob*"])
+def test_a_solution_is_taken_wherever_the_course_lies(monkeypatch, tmp_path, folder):
+    class Told(live.Live):
+        def run(self, argv, **options):
+            told.append(argv)
+            return backend.Completed(tuple(argv), 0, "", "", 0.0)
+
+    told: list[list[str]] = []
+    manifests = tmp_path / folder / "manifests"
+    shutil.copytree(MANIFESTS, manifests)
+    monkeypatch.setattr(verbs, "MANIFESTS", manifests)
+    with backend.use(Told()):
+        verbs.solve("06.1", lambda event: None)
+    [command] = told
+    assert command[-1].startswith(str(manifests))
+    assert Path(command[-1]).exists()
 
 
 class Clock:

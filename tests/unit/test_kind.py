@@ -12,7 +12,7 @@ from labkit import backend
 from labkit.cluster import kind
 from labkit.errors import LabError
 from labkit.progress import Progress
-from labkit.settings import GATEWAY_HOST, Settings
+from labkit.settings import GATEWAY_HOST, settings
 
 
 class Engine:
@@ -69,14 +69,14 @@ def test_no_free_port_is_said():
 
 @pytest.mark.parametrize("cgroup_version", [1, 2])
 def test_the_gateway_listens_on_loopback_alone(home, cgroup_version):
-    document = yaml.safe_load(kind.configuration(Settings(), 8080, cgroup_version))
+    document = yaml.safe_load(kind.configuration(settings(), 8080, cgroup_version))
     [node] = document["nodes"]
     assert {mapping["listenAddress"] for mapping in node["extraPortMappings"]} == {GATEWAY_HOST}
     assert all(mount["readOnly"] for mount in node["extraMounts"])
 
 
 def test_only_cgroup_v1_asks_the_kubelet_for_leniency(home):
-    old, new = (kind.configuration(Settings(), 8080, version) for version in (1, 2))
+    old, new = (kind.configuration(settings(), 8080, version) for version in (1, 2))
     assert "failCgroupV1: false" in old
     assert "failCgroupV1" not in new
 

@@ -51,11 +51,13 @@ def mesh(name: str, progress: Progress) -> Iterator[None]:
             backend.run([sys.executable, "-m", "labkit.cli", "up"], env=env, on_line=note, timeout=NOT_TIMED)
         before = dict(os.environ)
         os.environ.update(env)
+        settings.cache_clear()
         try:
             yield
         finally:
             os.environ.clear()
             os.environ.update(before)
+            settings.cache_clear()
 
 
 @contextmanager

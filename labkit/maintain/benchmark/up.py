@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from labkit import backend
@@ -17,7 +18,7 @@ from labkit.cluster.source import ensure_release
 from labkit.maintain.benchmark.around import NOT_TIMED, RUNS, Figures, apart, cluster, memory
 from labkit.mesh import bookinfo
 from labkit.progress import Progress
-from labkit.settings import GATEWAY_HOST, GATEWAY_NODE_PORT, NODE_IMAGE, Settings, settings
+from labkit.settings import GATEWAY_HOST, GATEWAY_NODE_PORT, NODE_IMAGE, settings
 
 
 def measure(progress: Progress) -> Figures:
@@ -60,7 +61,7 @@ def _documented_path(progress: Progress, turn: int) -> dict[str, float]:
     s = settings()
     istioctl, samples = s.release_folder / "bin" / "istioctl", s.release_folder / "samples" / "bookinfo"
     with apart("documented") as env, progress.stage(f"documented path, run {turn}") as note:
-        own, port = Settings(home=Path(env["LABKIT_HOME"]), cluster=env["LABKIT_CLUSTER"]), kind.free_port()
+        own, port = replace(s, home=Path(env["LABKIT_HOME"]), cluster=env["LABKIT_CLUSTER"]), kind.free_port()
         config = kind.configuration(own, port, engine.state().cgroup_version)
         wanted = images.wanted(s.release_folder, istioctl)
         seconds: dict[str, float] = {}
