@@ -33,7 +33,7 @@ test-unit: $(READY)
 test-recorded: $(READY)
 	@$(PYTEST) $(BOTH) --verbose --nbval notebooks
 
-# LIVE=--require-live: fail where no mesh can be brought up
+# LIVE=--require-live: fail where no mesh can be brought up; LIVE=--seed=1: the second time in this order
 test-live: $(READY)
 	@$(PYTEST) --verbose -m live --again --nbval-lax $(LIVE) notebooks tests
 

@@ -29,17 +29,19 @@ class Reports:
 
 
 def nbval(
-    folder: Path, *cells: nbformat.NotebookNode, options: tuple[str, ...] = (), plugins=()
+    folder: Path, *cells: nbformat.NotebookNode, options: tuple[str, ...] = (), plugins=(), group: str = "--nbval-lax"
 ) -> tuple[int, Reports]:
     """Run the cells as one notebook under nbval: pytest's exit status, and how each cell ended."""
     notebook = folder / "lab.ipynb"
     nbformat.write(new_notebook(cells=list(cells)), notebook)
-    return nbval_file(notebook, options=options, plugins=plugins)
+    return nbval_file(notebook, options=options, plugins=plugins, group=group)
 
 
-def nbval_file(notebook: Path, options: tuple[str, ...] = (), plugins=()) -> tuple[int, Reports]:
+def nbval_file(
+    notebook: Path, options: tuple[str, ...] = (), plugins=(), group: str = "--nbval-lax"
+) -> tuple[int, Reports]:
     """The same for a notebook that is there; nothing of the run around it is taken over."""
     reports = Reports()
     apart = ["-c", "/dev/null", "--rootdir", str(notebook.parent), "-p", "pytest_notebooks", "--color=no"]
-    arguments = [str(notebook), *apart, "--nbval-lax", "--nbval-current-env", *options]
+    arguments = [str(notebook), *apart, group, "--nbval-current-env", *options]
     return pytest.main(arguments, plugins=[reports, *plugins]), reports

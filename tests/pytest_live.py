@@ -1,4 +1,4 @@
-"""The live group: the notebooks in order, the same once more, then tests/live, on a cluster of their own.
+"""The live group: the notebooks in order, the same once more in any order, then tests/live, on a cluster of their own.
 
 It runs where `labkit doctor` finds nothing bad; elsewhere it is skipped, and the last lines of the run say why.
 What it started it ends. Nothing a test does reaches the reader's own cluster or home.
@@ -7,6 +7,8 @@ What it started it ends. Nothing a test does reaches the reader's own cluster or
 from __future__ import annotations
 
 import os
+import random
+import secrets
 import shutil
 import subprocess
 import sys
@@ -32,13 +34,18 @@ SKIPPED = pytest.StashKey[str]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("live", "the course on a live mesh")
-    group.addoption("--again", action="store_true", help="run the notebooks a second time on the same cluster")
+    group.addoption(
+        "--again", action="store_true", help="run the notebooks a second time on the same cluster, in any order"
+    )
+    group.addoption("--seed", type=int, help="the order of the second time, as an earlier run printed it")
     group.addoption("--require-live", action="store_true", help="fail where the live group cannot run")
     group.addoption("--keep-cluster", action="store_true", help=f"leave the cluster {CLUSTER} and {HOME} as they are")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Downloads and builds are shared with the reader's own course; kubeconfig, binaries and progress are not."""
+    if config.option.again and config.option.seed is None:
+        config.option.seed = secrets.randbelow(2**32)
     if is_recorded(config):
         return
     os.environ["LABKIT_VENUE"] = "kind"
@@ -48,6 +55,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["LABKIT_HEADLESS"] = "1"
     settings.cache_clear()
     os.environ.pop("PYTEST_ADDOPTS", None)  # meant for this run, not for those that the guards' tests start
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    if not config.option.again:
+        return None
+    return f"notebooks, again: the same order once more with --seed={config.option.seed}"
 
 
 # -- what belongs to the group, and in which order ----------------------------------------------
@@ -65,6 +78,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if NOTEBOOKS in item.path.parents and not is_recorded(config):
             item.add_marker("live")
     items.sort(key=_turn)
+    again = [item for item in items if _turn(item) == 2]
+    order = dict.fromkeys(item.parent for item in again)  # notebooks: their cells stay in order
+    turns = random.Random(config.option.seed).sample(range(len(order)), len(order))  # noqa: S311
+    turn = dict(zip(order, turns, strict=True))
+    items.sort(key=lambda item: (_turn(item), turn.get(item.parent, 0)))
 
 
 def _turn(item: pytest.Item) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import nbformat
 import pytest
@@ -67,8 +68,29 @@ AGAIN = ["notebooks/00.ipynb (again)::Cell 0", "notebooks/01.ipynb (again)::Cell
 
 def test_unit_tests_then_the_notebooks_twice_then_the_live_tests(course):
     status, events = course("--again")
-    assert events == [UNIT, "down", "images", *FIRST, *AGAIN, LIVE_TEST, "down"]
+    assert [*events[:5], *sorted(events[5:7]), *events[7:]] == [
+        UNIT, "down", "images", *FIRST, *AGAIN, LIVE_TEST, "down",
+    ]  # fmt: skip
     assert status == pytest.ExitCode.OK
+
+
+def second_time(course, *options: str) -> list[str]:
+    return [event for event in course("--again", *options)[1] if "(again)" in event]
+
+
+def test_the_second_time_is_in_the_order_of_its_seed(course):
+    orders = [second_time(course, f"--seed={seed}") for seed in range(8)]
+    assert {tuple(order) for order in orders} == {tuple(AGAIN), tuple(reversed(AGAIN))}
+    assert second_time(course, "--seed=3") == orders[3]
+
+
+def test_each_run_says_its_seed_and_cells_stay_in_order(course, tmp_path, capfd):
+    cells = [new_code_cell(str(number), execution_count=1) for number in range(3)]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / "00.ipynb")
+    order = second_time(course)
+    seed = re.search(r"--seed=(\d+)", capfd.readouterr().out)[1]
+    assert second_time(course, f"--seed={seed}") == order
+    assert [event for event in order if "/00" in event] == [f"notebooks/00.ipynb (again)::Cell {n}" for n in range(3)]
 
 
 def test_the_cluster_stays_only_if_asked(course):

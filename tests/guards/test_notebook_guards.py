@@ -90,6 +90,13 @@ def test_what_is_no_shell_escape_passes(source):
     assert not shell_escapes(source)
 
 
+@pytest.mark.parametrize("name", ["same verdict, other picture", "same verdict, other measurement"])
+def test_played_back_the_picture_and_the_measurement_are_compared_too(tmp_path, name):
+    _, reports = nbval(tmp_path, HONEST[name], group="--nbval")
+    assert reports.outcomes == ["failed"]
+    assert "mismatch" in reports.said[0]
+
+
 # -- the run of a notebook --------------------------------------------------------------------
 def test_after_a_failed_cell_only_always_run_cells_run(tmp_path):
     ran = "open('ran', 'a').write('{}')".format

@@ -34,6 +34,7 @@ def test_every_rule_is_read_and_visible():
         ("until 2026-05-20T07:54:03Z", "until 2027-01-01T00:00:00.123Z"),
         ("at 07:54:03.1", "at 23:00:00"),
         ("after 1.25 s", "after 12 s"),
+        ("<td>1.2\xa0s</td>", "<td>-0.0\xa0s</td>"),
         ("ratings  2/2  Running  0  45s", "ratings  2/2  Running  0  3m12s"),
         ("NAME          READY", "NAME   READY"),
         ("http://127.0.0.1:8080/productpage", "http://127.0.0.1:8081/productpage"),
