@@ -68,8 +68,8 @@ def _diff_one(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) ->
 def _items(items: list[Any]) -> list[tuple[str, Any]]:
     """Each item under what it is known by, which then needs no row of its own."""
     for identity in _IDENTITY:
-        keys = [str(item[identity]) if isinstance(item, Mapping) and identity in item else None for item in items]
-        if None not in keys and len(set(keys)) == len(keys):
+        keys = [str(item[identity]) for item in items if isinstance(item, Mapping) and identity in item]
+        if len(set(keys)) == len(items):
             rest = [{field: value for field, value in item.items() if field != identity} for item in items]
             return list(zip(keys, rest, strict=True))
     return [(str(position), item) for position, item in enumerate(items)]

@@ -90,4 +90,4 @@ def _service_row(service: dict[str, Any], found: list[dict[str, Any]]) -> dict[s
 
 
 def _matches(selector: dict[str, str] | None, labels: dict[str, str]) -> bool:
-    return bool(selector) and selector.items() <= labels.items()
+    return selector.items() <= labels.items() if selector else False

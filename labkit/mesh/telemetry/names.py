@@ -72,8 +72,9 @@ def series(line: str) -> Series | None:
         labels = _labels(line)
         return Series(REQUESTS, labels, None) if labels else None
     bound = _BOUND.search(line)
-    labels = _labels(line[: bound.start()] + "}") if bound else None
-    return Series(DURATIONS, labels, float(bound[1])) if labels else None
+    if bound and (labels := _labels(line[: bound.start()] + "}")):
+        return Series(DURATIONS, labels, float(bound[1]))
+    return None
 
 
 @lru_cache(_REMEMBERED)

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
-from labkit.mesh.telemetry.names import DURATIONS, REQUESTS, UNKNOWN, Series, series
+from labkit.mesh.telemetry.names import REQUESTS, UNKNOWN, Series, series
 from labkit.mesh.telemetry.scraping import Scrape
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def growth(scrapes: Sequence[Scrape]) -> Iterator[Growth]:
         own = sum(max(0.0, after - before) for (before, _), (after, _) in pairwise(answers))
         seconds = own if len(answers) == len(scrapes) else whole
         for line, increase in _increases(answers).items():
-            yield Growth(proxy, series(line), increase, seconds)
+            if counted := series(line):
+                yield Growth(proxy, counted, increase, seconds)
 
 
 def _increases(answers: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
@@ -172,7 +173,7 @@ class _Group:
 
     def add(self, grown: Growth) -> None:
         each, increase = grown.series, grown.increase
-        if each.metric == DURATIONS:
+        if each.le is not None:
             self.buckets[each.le] += increase
             return
         self.counted = True

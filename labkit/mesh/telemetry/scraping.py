@@ -59,7 +59,7 @@ class Scrape:
         for proxy, lines in self.counts.items():
             for line, value in lines.items():
                 each = series(line)
-                if each.metric == metric:
+                if each and each.metric == metric:
                     key = (self.times[proxy], proxy, *each.labels.values(), each.le)
                     rows[key] = rows.get(key, 0.0) + value
         columns = ["time", "proxy", *LABELS, "le", "value"]
