@@ -22,6 +22,15 @@ def remembered() -> str | None:
         return None
 
 
+def made() -> dict[str, str]:
+    """What `labkit up` wrote down about the cluster that it made; nothing where the file is none of ours."""
+    try:
+        found = json.loads(settings().cluster_record.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def live() -> str:
     """The live mesh in one line."""
     s = settings()

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from labkit import backend
+from labkit.backend import places
 from labkit.cluster import engine
 from labkit.cluster.source import Source
 from labkit.errors import LabError
@@ -164,10 +165,7 @@ def _mark(s: Settings) -> Path:
 
 
 def _was_finished(existing: Node) -> bool:
-    s = settings()
-    if not (s.cluster_record.exists() and s.kubeconfig.exists()):
-        return False
-    return json.loads(s.cluster_record.read_text())["container"] == existing.container
+    return settings().kubeconfig.exists() and places.made().get("container") == existing.container
 
 
 def _is_up() -> bool:

@@ -5,11 +5,13 @@ They run in the release's folder, against the course's own cluster; a command th
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 
 from labkit import backend
 from labkit.errors import LabError
+from labkit.settings import MANIFESTS, settings
 
 
 def kubectl(line: str) -> None:
@@ -34,9 +36,14 @@ def load_ipython_extension(ipython) -> None:
     ipython.register_magic_function(shell, "cell")
 
 
+_OURS = re.compile(r"\$(?:(LABKIT_\w+)|{(LABKIT_\w+)})")
+
+
 def _words(line: str) -> list[str]:
+    """As a shell reads them, as far as quotes and the course's own two folders go."""
+    folders = {"LABKIT_MANIFESTS": str(MANIFESTS), "LABKIT_BIN": str(settings().bin)}
     try:
-        return shlex.split(line)
+        return [_OURS.sub(lambda name: folders.get(name[1] or name[2], name[0]), word) for word in shlex.split(line)]
     except ValueError as error:
         raise LabError("The command could not be read.", str(error), "close the quotation marks") from error
 

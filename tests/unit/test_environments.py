@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from labkit import cli
+from labkit import backend, cli, load_ipython_extension
+from labkit.backend.live import Live
+from labkit.cluster import kind
+from labkit.errors import LabError
 
 MACHINES = 500
 IN_A_PROCESS = 25  # of its own: the terminal and the locale are known to a new process alone
 COMMANDS = (["doctor"], ["doctor", "--json"], ["status"], ["down"], ["up"], ["up", "--until", "cluster"], ["images"])
+FIRST_CELL = ["%load_ext labkit"]
 CLOSED = "http://127.0.0.1:9"
 BINARY = os.fsdecode(b"/srv/\xff")
 
@@ -53,7 +59,11 @@ VARIABLES = {
     "PYTHONIOENCODING": ["ascii", "latin-1"],
     "TMPDIR": ["/nowhere"],
 }  # fmt: skip
-FILES = ("kubeconfig", "cluster.json", "lab.json", "recorded.json", "bin/kind", "bin", "cache", "owner")
+INFO = {"OperatingSystem": "Debian", "ServerVersion": "29.0.0", "NCPU": 2, "MemTotal": 4 << 30, "CgroupVersion": "2",
+        "Driver": "overlay2", "DockerRootDir": "/var/lib/docker"}  # fmt: skip
+ENGINES = (json.dumps(INFO),)
+VENUES = ("kind", "recorded", "")
+FILES = ("kubeconfig", "cluster.json", "lab.json", "recorded.json", "bin/kind", "bin/kubectl", "owner")
 CONTENTS: tuple[Callable[[Path], object], ...] = (
     lambda path: path.write_text(""),
     lambda path: path.write_text("null"),
@@ -61,24 +71,52 @@ CONTENTS: tuple[Callable[[Path], object], ...] = (
     lambda path: path.write_text("[1, 2"),
     lambda path: path.write_text('{"version": 99}'),
     lambda path: path.write_bytes(b"\xff\xfe"),
+    lambda path: path.write_text('{"container": "abc", "gateway": "http://127.0.0.1:9"}'),
+    lambda path: path.write_text('{"container": "abc", "gateway": 5, "contexts": [{}], "current-context": "x"}'),
     lambda path: path.mkdir(),
     lambda path: path.symlink_to(path),
 )
 
 
-def machine(seed: int, home: Path) -> tuple[list[str], dict[str, str]]:
-    """A command, and an environment and a home to run it in with one to four things wrong."""
+def engine(home: Path, info: str) -> Path:
+    """A `docker` that says this of itself, and has the course's node; the folder that it lies in."""
+    node = {"Id": "abc", "State": {"Running": True}, "HostConfig": {"PortBindings": None},
+            "Mounts": [{"Destination": kind.MARK, "Source": f"{home}/owner"}]}  # fmt: skip
+    folder = home / "engine"
+    folder.mkdir()
+    program = folder / "docker"
+    answers = f"info) printf '%s\\n' '{info}';; container) printf '%s\\n' '{json.dumps([node])}';;"
+    program.write_text(f"#!/bin/sh\ncase $1 in {answers} *) exit 1;; esac\n")
+    program.chmod(0o755)
+    return folder
+
+
+def machine(seed: int, home: Path, commands: Sequence[list[str]] = COMMANDS) -> tuple[list[str], dict[str, str]]:
+    """A command, and an environment and a home to run it in with a few things wrong."""
     chance = random.Random(seed)  # noqa: S311  the same machines each time
     home.mkdir()
-    environment = {"PATH": "/nowhere", "HOME": str(home), "LABKIT_HOME": str(home), "LABKIT_VENUE": "kind",
-                   "LABKIT_DOWNLOADS": CLOSED, "LABKIT_REGISTRY": CLOSED[7:]}  # fmt: skip
-    for name in chance.sample(sorted(VARIABLES), chance.randint(1, 3)):
-        environment[name] = chance.choice(VARIABLES[name])
+    environment = {"PATH": "/nowhere", "HOME": str(home), "LABKIT_HOME": str(home), "LABKIT_DOWNLOADS": CLOSED,
+                   "LABKIT_REGISTRY": CLOSED[7:], "LABKIT_VENUE": chance.choice(VENUES)}  # fmt: skip
     if chance.random() < 0.5:
-        file = home / chance.choice(FILES)
-        file.parent.mkdir(exist_ok=True)
-        chance.choice(CONTENTS)(file)
-    return chance.choice(COMMANDS), environment
+        environment["PATH"] = str(engine(home, chance.choice(ENGINES)))
+    for name in chance.sample(sorted(VARIABLES), chance.randint(0, 3)):
+        environment[name] = chance.choice(VARIABLES[name])
+    for name in chance.sample(FILES, chance.randint(0, len(FILES))):
+        (home / name).parent.mkdir(exist_ok=True)
+        chance.choice(CONTENTS)(home / name)
+    return chance.choice(commands), environment
+
+
+def run(words: list[str]) -> None:
+    """A command, or a notebook's first cell, as far as this process goes."""
+    if words == FIRST_CELL:
+        nobody = SimpleNamespace(register=lambda *_: None)
+        with backend.use(Live()):
+            load_ipython_extension(SimpleNamespace(register_magic_function=lambda *_: None, events=nobody))
+            backend.entered()
+    else:
+        sys.argv = ["labkit", *words]
+        cli.main()
 
 
 def is_in_order(status: int, out: str, err: str) -> bool:
@@ -93,18 +131,21 @@ def is_in_order(status: int, out: str, err: str) -> bool:
 def test_no_machine_ends_in_a_traceback(monkeypatch, tmp_path, capsys):
     seen = set()
     for seed in range(MACHINES):
-        words, environment = machine(seed, tmp_path / str(seed))
+        words, environment = machine(seed, tmp_path / str(seed), [*COMMANDS, FIRST_CELL, FIRST_CELL])
         with monkeypatch.context() as patch:
             for name in [*os.environ]:
                 patch.delenv(name)
             for name, value in environment.items():
                 patch.setenv(name, value)
-            patch.setattr(sys, "argv", ["labkit", *words])
+            patch.setattr(sys, "argv", [])
             status = 0
             try:
-                cli.main()
+                run(words)
             except SystemExit as ended:
                 status = ended.code
+            except LabError as error:  # as IPython shows it, in place of a traceback
+                status = 1
+                print(f"labkit: {error}", file=sys.stderr)
             except Exception as error:
                 raise AssertionError(f"machine {seed}: {words} with {environment}") from error
         out, err = capsys.readouterr()

@@ -264,3 +264,15 @@ def test_a_command_is_told_whom_to_trust(monkeypatch, authority):
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
     told = backend.run([sys.executable, "-c", "import os; print(os.environ['SSL_CERT_FILE'])"])
     assert told.stdout.strip() == str(authority.certificate)
+
+
+# -- a kubeconfig ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", "5", "clusters: [", "{}", "current-context: x", "\0", "a: &a [*a]"])
+def test_what_is_no_kubeconfig_is_one_error(tmp_path, text):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "kubeconfig").write_text(text)
+    with pytest.raises(LabError) as raised:
+        backend.kubernetes("GET", "/readyz")
+    assert str(tmp_path / "home" / "kubeconfig") in raised.value.what

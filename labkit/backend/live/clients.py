@@ -41,10 +41,20 @@ class _Ways(httpx.BaseTransport):
 def kubernetes(kubeconfig: Path) -> Any:
     """A Kubernetes client for a kubeconfig's current context, on the way that `kubectl` takes. Raises LabError."""
     from kubernetes import client, config
+    from kubernetes.config import ConfigException
     from urllib3.util import make_headers
+    from yaml import YAMLError
 
     configuration = client.Configuration(proxy="", no_proxy="")
-    config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+    try:
+        config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
+    # a file that is cut, empty, or something else
+    except (ConfigException, YAMLError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise LabError(
+            f"{kubeconfig} is no kubeconfig.",
+            f"{type(error).__name__}: {error}",
+            "`labkit down`, then `labkit up`, makes it anew; in a context, start the kernel anew",
+        ) from error
     proxy = configuration.proxy or network.proxy_for(configuration.host)  # a kubeconfig's own `proxy-url` comes first
     if proxy and proxy.startswith("socks"):
         raise LabError(
