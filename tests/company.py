@@ -120,6 +120,7 @@ class Authority:
             .issuer_name(name)
             .add_extension(x509.BasicConstraints(True, None), critical=True)
             .add_extension(signs, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .sign(key, hashes.SHA256())
         )
         file = folder / "company.pem"
@@ -133,6 +134,8 @@ class Authority:
             _certificate(_named("server"), key)
             .issuer_name(self._name)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            # Python 3.13 takes no certificate without it
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         plain = serialization.NoEncryption()
