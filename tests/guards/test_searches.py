@@ -36,7 +36,9 @@ def test_one_run_draws_what_the_other_drew(pytester):
     assert first[0] == second[0] != []
 
 
-def test_a_fuzz_draws_afresh_and_says_how_to_have_it_again(pytester):
+@pytest.mark.parametrize("ci", ["", "true"])
+def test_a_fuzz_draws_afresh_and_says_how_to_have_it_again(pytester, monkeypatch, ci):
+    monkeypatch.setenv("CI", ci)
     first, said = drawn(pytester, "--hypothesis-profile=fuzz")
     second, _ = drawn(pytester, "--hypothesis-profile=fuzz")
     again, _ = drawn(pytester, "--hypothesis-profile=fuzz", re.search(r"--hypothesis-seed=\d+", said)[0])
