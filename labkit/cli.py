@@ -152,12 +152,12 @@ def up(
     May be interrupted at any moment: run again, it finishes. The cluster is
     a kind cluster of the course's own; no other cluster, context or kubeconfig is touched.
     """
-    from labkit import backend
+    from labkit import session
     from labkit.course import verbs
 
     _in_a_cluster_of_our_own("up")
     verbs.up(until.value, _print_event)
-    print(f"The gateway is at {backend.gateway()}")
+    print(f"The gateway is at {session.gateway()}")
 
 
 @app.command()
@@ -176,13 +176,12 @@ def status() -> None:
 
     Exit status 0 only if all of it does.
     """
-    from labkit import backend
     from labkit.course import verbs
     from labkit.notebook import choosing
     from labkit.settings import settings
 
     if settings().context:
-        backend.install(choosing.chosen())
+        choosing.take_up()
     standing = verbs.status()
     for part in standing:
         print(f"{'✓' if part.stands else '✗'} {part.name:<18} {part.detail}")
@@ -258,7 +257,7 @@ def lab() -> None:
     from labkit.settings import GATEWAY_HOST, NOTEBOOKS
 
     notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
-    print(choosing.chosen().describe())
+    print(choosing.chosen()[1].describe())
     _trust(notebooks)
     LabApp.launch_instance(
         argv=[

@@ -116,7 +116,7 @@ class Settings:
     LABKIT_NAMESPACE  in a context: the reader's own namespace there, which the course may empty (see NAMESPACE)
     LABKIT_GATEWAY    in a context: the address of its ingress gateway, where its Service has none
     KUBECONFIG        in a context: where that context is read from; nothing is ever written there
-    LABKIT_TAPE       where a kernel of `labkit record` writes down what it asks: nobody else sets it
+    LABKIT_RECORDER   where a kernel of `labkit record` writes down what it asks: nobody else sets it
     LABKIT_HEADLESS   "1": live views draw their final frame only, and recorded ones do not pause
 
     A relative folder lies in this repository, wherever the process that reads it was started.
@@ -132,7 +132,7 @@ class Settings:
     venue: str
     gateway: str
     readers_kubeconfig: str
-    tape: str
+    recorder: str
     headless: bool
     context: str
     system: str = field(default_factory=lambda: platform.system().lower())
@@ -160,7 +160,7 @@ class Settings:
 
     @property
     def lab_record(self) -> Path:
-        """The lab that was entered last: where the reader is, in whichever venue."""
+        """The lab that was entered last: where the reader is, live or played back."""
         return self.home / "lab.json"
 
     @property
@@ -202,7 +202,7 @@ def read(environment: Mapping[str, str]) -> Settings:
         venue=venue,
         gateway=given.get("LABKIT_GATEWAY", "").rstrip("/"),
         readers_kubeconfig=given.get("KUBECONFIG", os.path.expanduser("~/.kube/config")),
-        tape=given.get("LABKIT_TAPE", ""),
+        recorder=given.get("LABKIT_RECORDER", ""),
         headless=given.get("LABKIT_HEADLESS") == "1",
         context=venue.removeprefix(IN_CONTEXT) if venue.startswith(IN_CONTEXT) else "",
     )

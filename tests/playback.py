@@ -8,11 +8,12 @@ from pathlib import Path
 
 from nbformat.v4 import new_code_cell
 
-from labkit import backend
+from labkit import backend, session
+from labkit.backend.live import Live
 from labkit.maintain import record
 from labkit.recordings import files
 from labkit.recordings.files import Head
-from labkit.recordings.recorder import Recording
+from labkit.recordings.recorder import Recorder
 
 WHEN = "2026-11-24T12:00:00Z"
 
@@ -20,18 +21,20 @@ WHEN = "2026-11-24T12:00:00Z"
 class Cells:
     """Cells in their order; `cell` adds one and returns what it did as it was recorded."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, inner: backend.Backend | None = None) -> None:
         self._folder, self._asked = folder, folder / "cells"
-        self._venue = Recording(self._asked)
+        self._recorder = Recorder(inner or Live(), self._asked)
         self._cells = []
 
     def cell(self, source: str, act: Callable[[], object], *tags: str) -> object:
-        self._venue.begin_cell(source, None)
         try:
-            with backend.use(self._venue):
-                return act()
+            with backend.use(self._recorder):
+                session.begin_cell(source, None)
+                try:
+                    return act()
+                finally:
+                    session.end_cell()
         finally:
-            self._venue.end_cell()
             name = f"cell-{len(self._cells)}"
             self._cells.append(new_code_cell(source, id=name, metadata={"tags": list(tags)}))
 

@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not is_recorded(config):
         return
     config.stash[HOME] = Path(tempfile.mkdtemp(prefix="istio-lab-"))
-    for name in ("LABKIT_CLUSTER", "LABKIT_CACHE", "LABKIT_PORT", "LABKIT_TAPE"):
+    for name in ("LABKIT_CLUSTER", "LABKIT_CACHE", "LABKIT_PORT", "LABKIT_RECORDER"):
         os.environ.pop(name, None)
     os.environ |= {"LABKIT_VENUE": "recorded", "LABKIT_HOME": str(config.stash[HOME]), "LABKIT_HEADLESS": "1"}
     settings.cache_clear()

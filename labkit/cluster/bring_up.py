@@ -17,7 +17,7 @@ def bring_up(progress: Progress) -> None:
     if settings().context:
         context.find(progress)
     else:
-        backend.work("bring the cluster up", _bring_up, progress.tell)
+        backend.work("bring the cluster up", _bring_up, progress.tell, changes=True)
 
 
 def is_up() -> bool:

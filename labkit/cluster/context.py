@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from labkit import backend
 from labkit.backend.context import shell
@@ -14,6 +16,7 @@ from labkit.errors import LabError
 from labkit.progress import Progress
 from labkit.settings import NAME, NAMESPACE, settings
 
+_GATEWAY = "/api/v1/namespaces/istio-system/services/istio-ingressgateway"
 _SHARED = re.compile(r"default|istio-system|kube-.*")
 
 
@@ -48,6 +51,35 @@ def find(progress: Progress) -> None:
         source = sources.choose()
         source.tool("kubectl", progress)
         ensure_release(source, progress)
+
+
+def gateway() -> str:
+    """What LABKIT_GATEWAY says, else the address that the cluster's load balancer gave the ingress gateway."""
+    address = settings().gateway or _address(_ingress_gateway())
+    if not address:
+        raise LabError(
+            "The way to the mesh's ingress gateway is not known.",
+            "its Service istio-ingressgateway has no address that the course may read",
+            f"in a terminal: `kubectl --context {settings().context} port-forward -n istio-system "
+            "svc/istio-ingressgateway 8080:80`; then LABKIT_GATEWAY=http://127.0.0.1:8080, and restart the kernel",
+        )
+    return address
+
+
+def _ingress_gateway() -> dict[str, Any]:
+    try:
+        return json.loads(backend.kubernetes("GET", _GATEWAY))
+    except backend.KubernetesError as error:
+        if error.status not in (403, 404):
+            raise
+        return {}
+
+
+def _address(service: Mapping[str, Any]) -> str:
+    """Where a Service of type LoadBalancer is to be reached over HTTP; "" where it is not."""
+    given = service.get("status", {}).get("loadBalancer", {}).get("ingress") or [{}]
+    host = given[0].get("ip") or given[0].get("hostname") or ""
+    return f"http://[{host}]" if ":" in host else f"http://{host}" if host else ""
 
 
 def require() -> str:

@@ -64,7 +64,9 @@ def discard(copy: Path) -> None:
 
 def unpack(archive: Path) -> Path:
     """Unpack a verified archive in the course's own folder; the release's folder. Raises LabError."""
-    return Path(backend.work(f"unpack {archive}", lambda _: str(downloads.unpack(archive, settings().home))))
+    return Path(
+        backend.work(f"unpack {archive}", lambda _: str(downloads.unpack(archive, settings().home)), changes=True)
+    )
 
 
 def gateway_api(report: Callable[[str], None] = lambda _: None) -> Path:
@@ -78,17 +80,17 @@ def gateway_api(report: Callable[[str], None] = lambda _: None) -> Path:
 
 def remove() -> None:
     """Undo what notebook 02 does: the reader's folder, and istioctl on the PATH."""
-    backend.work("remove the release", lambda _: _remove())
+    backend.work("remove the release", lambda _: _remove(), changes=True)
 
 
 def copy() -> None:
     """The reader's folder, from the release that the course has verified and unpacked for itself."""
-    backend.work("copy the release", lambda _: _copy())
+    backend.work("copy the release", lambda _: _copy(), changes=True)
 
 
 def put_on_path() -> None:
     """Copy istioctl to the first folder on the PATH of the course's commands."""
-    backend.work("put istioctl on the PATH", lambda _: _put_on_path())
+    backend.work("put istioctl on the PATH", lambda _: _put_on_path(), changes=True)
 
 
 def _chosen(version: str, architecture: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from labkit import backend
+from labkit import backend, session
 from labkit.cluster import bring_up, kind, release
 from labkit.mesh import bookinfo, istio, objects
 from labkit.mesh.telemetry import prometheus
@@ -50,7 +50,7 @@ def _remove_release(progress: Progress) -> None:
 
 
 def _istio_stands() -> bool:
-    if not backend.owns_cluster():
+    if not session.owns_cluster():
         return istio.version() != ""  # which version, and with which gateways, is for others to say
     return istio.is_installed() and _gateway_port_is_set()
 
@@ -68,7 +68,7 @@ def wake_istiod(progress: Progress) -> None:
 
 
 def _istio_detail() -> str:
-    if not backend.owns_cluster():
+    if not session.owns_cluster():
         return f"{istio.version()}, found in place"
     return f"{ISTIO_VERSION}, profile demo"
 
@@ -87,7 +87,7 @@ def _remove_istio(progress: Progress) -> None:
 
 
 def _make_injection(progress: Progress) -> None:
-    if not backend.owns_cluster() and istio.injection_is_enabled(NAMESPACE):
+    if not session.owns_cluster() and istio.injection_is_enabled(NAMESPACE):
         return  # to label a namespace takes more than to fill it
     istio.set_injection(NAMESPACE, enabled=True)
 
@@ -148,13 +148,13 @@ CLUSTER = Part("cluster", bring_up.is_up, bring_up.bring_up, _keep, detail=bring
 RELEASE = Part(
     "Istio's release", _release_stands, _make_release, _remove_release, detail=lambda: str(settings().istio_folder)
 )
-ISTIO = Part("Istio", _istio_stands, _make_istio, _remove_istio, detail=_istio_detail, is_ours=backend.owns_cluster)
+ISTIO = Part("Istio", _istio_stands, _make_istio, _remove_istio, detail=_istio_detail, is_ours=session.owns_cluster)
 INJECTION = Part(
     "injection label",
     lambda: istio.injection_is_enabled(NAMESPACE),
     _make_injection,
     _remove_injection,
-    is_ours=backend.owns_cluster,
+    is_ours=session.owns_cluster,
 )
 BOOKINFO = Part(
     "Bookinfo", _bookinfo_stands, _make_bookinfo, _remove_bookinfo, lambda: objects.read(bookinfo.manifest())
@@ -165,10 +165,10 @@ GATEWAY = Part(
     _make_gateway,
     _remove_gateway,
     lambda: objects.read(bookinfo.gateway_manifest()),
-    lambda: backend.gateway() + bookinfo.PAGE,
+    lambda: session.gateway() + bookinfo.PAGE,
 )
 PROMETHEUS = Part(
-    "Prometheus", prometheus.is_installed, _make_prometheus, _remove_prometheus, is_ours=backend.owns_cluster
+    "Prometheus", prometheus.is_installed, _make_prometheus, _remove_prometheus, is_ours=session.owns_cluster
 )
 UP = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY)  # what `labkit up` makes
 PARTS = (*UP, PROMETHEUS)
@@ -178,7 +178,7 @@ def make_all(progress: Progress) -> None:
     """Bookinfo and all that it needs, each part as soon as may be: Istio once the API server answers, while kind is
     still at work; Bookinfo once istiod can inject it, while the gateways still start. In somebody
     else's cluster one after the other, as most of them are only looked for."""
-    if not backend.owns_cluster():
+    if not session.owns_cluster():
         for part in UP:
             part.make(progress)
         return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from labkit import backend
+from labkit import backend, session
 from labkit.course import labs, parts
 from labkit.course.checks import Report
 from labkit.course.lab import Lab
@@ -67,7 +67,7 @@ def goto(number: str, report: Listener) -> Place:
     May be interrupted and repeated at will. Raises LabError.
     """
     lab = labs.lab(number)
-    backend.enter(number)
+    session.enter(number)
     progress = Progress(report, backend.now)
     parts.CLUSTER.make(progress)
     parts.wake_istiod(progress)
@@ -146,7 +146,7 @@ def solve(number: str, report: Listener) -> None:
         if _makes_what_exists(command):
             continue
         with progress.stage(command) as note:
-            backend.run(shlex.split(_expanded(command)), cwd=backend.reader_folder(), on_line=note)
+            backend.run(shlex.split(_expanded(command)), cwd=session.reader_folder(), on_line=note)
 
 
 def _standing(part: parts.Part) -> Standing:
@@ -181,7 +181,7 @@ def _known(of: tuple[parts.Part, ...]) -> list[dict]:
 
 
 def _entered() -> Lab:
-    number = backend.entered()
+    number = session.entered()
     if number is None:
         raise LabError(
             "Nothing to compare with yet.", "no lab has been started here", "run the first cell of a notebook: goto(…)"

@@ -17,7 +17,7 @@ from labkit.backend import places
 from labkit.cluster import kind
 from labkit.errors import LabError
 from labkit.progress import Progress, Report
-from labkit.recordings import files, keys
+from labkit.recordings import files
 from labkit.recordings.files import Call, Head, Mark, Played
 from labkit.settings import NOTEBOOKS
 
@@ -114,8 +114,9 @@ def _execute(notebook: Any, path: Path, asked: Path) -> None:
     client = NotebookClient(
         notebook, timeout_func=_timeout, resources={"metadata": {"path": str(path.parent)}}, store_widget_state=False
     )
+    environment = {"LABKIT_VENUE": "kind", **os.environ, "LABKIT_HEADLESS": "1", "LABKIT_RECORDER": str(asked)}
     try:
-        client.execute(env={**os.environ, "LABKIT_HEADLESS": "1", "LABKIT_TAPE": str(asked)})
+        client.execute(env=environment)
     except CellExecutionError as error:
         raise LabError(
             f"{path.name} failed in a cell.", str(error).strip(), "run that cell in JupyterLab; then record again"
@@ -153,7 +154,7 @@ def _marks(cells: list[Any], asked: list[dict[str, Any]]) -> Iterable[Mark]:
             cell=cell.id,
             source=cell.source,
             aside=ASIDE in cell.metadata.get("tags", []),
-            changes=any(keys.changes(call["kind"], call["request"]) for call in each["calls"]),
+            changes=any(call["changes"] for call in each["calls"]),
             enters=each["enters"],
             outputs=_digest(cell),
         )
@@ -161,7 +162,7 @@ def _marks(cells: list[Any], asked: list[dict[str, Any]]) -> Iterable[Mark]:
 
 def _played(cell: dict[str, Any]) -> Played:
     calls = tuple(Call(**{**call, "clocks": tuple(call["clocks"])}) for call in cell["calls"])
-    return Played(calls, {strand: tuple(clocks) for strand, clocks in cell["opening"].items()})
+    return Played(calls, {sequence: tuple(clocks) for sequence, clocks in cell["opening"].items()})
 
 
 def _digest(cell: Any) -> str:
@@ -175,7 +176,7 @@ def _difference(path: Path) -> str:
 
     cells = _code(nbformat.read(path, as_version=4))
     try:
-        recorded = files.Tape(files.of(path.stem)).head.cells
+        recorded = files.Recording(files.of(path.stem)).head.cells
     except LabError as error:
         return f"{error.what} {error.why}"
     marks = [mark for mark in recorded if mark.cell != AT_START]

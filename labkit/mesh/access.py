@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labkit import backend
+from labkit import backend, session
 from labkit.errors import LabError
 from labkit.mesh.bookinfo import PAGE
 from labkit.settings import NAMESPACE
@@ -61,7 +61,7 @@ def ask(callers: Iterable[str] = (GATEWAY, *CALLERS)) -> pd.DataFrame:
 
 def _answers(name: str) -> list[tuple[str, str, str, int]]:
     if name == GATEWAY:
-        statuses = (backend.http(method, backend.gateway() + PAGE).status for method in METHODS)
+        statuses = (backend.http(method, session.gateway() + PAGE).status for method in METHODS)
         return [(name, "productpage", method, status) for method, status in zip(METHODS, statuses, strict=True)]
     if name not in CALLERS:
         known = ", ".join((GATEWAY, *CALLERS))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labkit import backend
+from labkit import backend, session
 from labkit.errors import LabError
 from labkit.mesh import objects
 from labkit.settings import NAMESPACE, settings
@@ -87,7 +87,7 @@ def sign_in(user: str) -> dict[str, str]:
     `end-user`. Raises LabError.
     """
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    answer = backend.http("POST", f"{backend.gateway()}/login", headers=form, body=f"username={user}")
+    answer = backend.http("POST", f"{session.gateway()}/login", headers=form, body=f"username={user}")
     if "set-cookie" not in answer.headers:
         raise LabError(
             f"{user} could not sign in.",
@@ -99,7 +99,7 @@ def sign_in(user: str) -> dict[str, str]:
 
 def fetch(path: str = PAGE, headers: dict[str, str] | None = None, timeout: float = 10.0) -> Page:
     """A page of Bookinfo's through the gateway, once. Raises backend.Unreachable where none comes in `timeout` s."""
-    answer = backend.http("GET", backend.gateway() + path, headers=headers, timeout=timeout)
+    answer = backend.http("GET", session.gateway() + path, headers=headers, timeout=timeout)
     title = re.search(r"<title>(.*?)</title>", answer.text, re.DOTALL)
     reviews = re.search(r"reviews-v\d-[a-z0-9]+-[a-z0-9]+", answer.text)
     error = re.search(r"\w[\w, ]* (?:is|are) currently unavailable", answer.text)
@@ -124,7 +124,7 @@ def wait_for_page(
     Raises LabError with the last answer seen.
     """
     return backend.wait(
-        f"{backend.gateway()}{path} with status {status}",
+        f"{session.gateway()}{path} with status {status}",
         observe=lambda: _try(path, headers),
         done=lambda seen: isinstance(seen, Page) and seen.status == status,
         state=lambda seen: f"status {seen.status}" if isinstance(seen, Page) else seen,

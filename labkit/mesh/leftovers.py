@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from labkit import backend
+from labkit import backend, session
 from labkit.mesh import objects
 from labkit.mesh.istio import NAMESPACE as ISTIO
 
@@ -83,7 +83,7 @@ def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
     """
     expected = {(document["kind"], document["metadata"]["name"]) for document in known} | _NOT_LEFT
     found = list(_unexpected(namespace, _KINDS, expected))
-    if not backend.owns_cluster():
+    if not session.owns_cluster():
         return sorted(found)
     found += _unexpected(ISTIO, _BESIDE_ISTIO, set())
     found += [*_unexpected(ISTIO, _LABELLED, set(), "=".join(objects.OURS)), *_unexpected("", _CLUSTER_WIDE, set())]

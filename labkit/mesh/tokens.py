@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from labkit import backend
+from labkit import backend, session
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,5 +81,5 @@ def present(tokens: Mapping[str, Token | None], path: str) -> pd.DataFrame:
 
 
 def _get(path: str, token: Token | None) -> tuple[int, str]:
-    answer = backend.http("GET", backend.gateway() + path, headers=token._header() if token else None)
+    answer = backend.http("GET", session.gateway() + path, headers=token._header() if token else None)
     return answer.status, answer.text.partition("\n")[0] if answer.status >= 400 else ""

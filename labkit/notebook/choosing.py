@@ -4,39 +4,60 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from labkit import backend
+from labkit import backend, session
 from labkit.backend.live import Live
 from labkit.cluster import engine
 from labkit.cluster.together import together
 from labkit.errors import LabError
-from labkit.recordings.recorder import Recording
-from labkit.recordings.replay import Recorded
+from labkit.recordings import replay
+from labkit.recordings.recorder import Recorder
+from labkit.recordings.replay import Replay
+from labkit.session import Session
 from labkit.settings import NAMESPACE, settings
 
 PATIENCE = 4.0  # seconds for an engine to answer; one that is stuck is none
 
 
 def begin(ipython) -> None:
-    """Take up the venue for this kernel, say which it is, and let it know of each cell that runs."""
-    backend.install(chosen())
-    ipython.events.register("pre_run_cell", lambda info: backend.begin_cell(info.raw_cell, info.cell_id))
-    ipython.events.register("post_run_cell", lambda result: backend.end_cell())
-    print(backend.describe())
+    """Take up a mesh for this kernel, say which it is, and let it know of each cell that runs."""
+    take_up()
+    ipython.events.register("pre_run_cell", lambda info: session.begin_cell(info.raw_cell, info.cell_id))
+    ipython.events.register("post_run_cell", lambda result: session.end_cell())
+    print(session.describe())
 
 
-def chosen() -> backend.Venue:
-    """The venue that LABKIT_VENUE names, else the one that this machine allows.
+def take_up() -> None:
+    """From now on everything is asked of the mesh that was chosen."""
+    mesh, its_session = chosen()
+    backend.install(mesh)
+    session.install(its_session)
+
+
+def chosen() -> tuple[backend.Backend, Session]:
+    """The mesh that LABKIT_VENUE names, else the one that this machine allows, written down for `labkit record`.
 
     Raises LabError for a context, or a namespace in it, that the course cannot work in.
     """
+    mesh, its_session = _named()
+    written_to = settings().recorder
+    return (Recorder(mesh, Path(written_to)) if written_to else mesh), its_session
+
+
+def _named() -> tuple[backend.Backend, Session]:
     s = settings()
-    if s.tape:
-        return Recording(Path(s.tape))
     if not s.venue:
-        return Live() if _engine_answers() else Recorded()
+        return _live() if _engine_answers() else _recorded()
     if s.context:
         return _context()
-    return Live() if s.venue == "kind" else Recorded()
+    return _live() if s.venue == "kind" else _recorded()
+
+
+def _live() -> tuple[backend.Backend, Session]:
+    return Live(), Session()
+
+
+def _recorded() -> tuple[backend.Backend, Session]:
+    return Replay(), Session(describe=replay.described)
 
 
 def _engine_answers() -> bool:
@@ -47,14 +68,17 @@ def _engine_answers() -> bool:
     return "engine" in found and found["engine"].usable
 
 
-def _context() -> backend.Venue:
-    from labkit.backend.context import Context
+def _context() -> tuple[backend.Backend, Session]:
+    from labkit.backend.context import Guard
     from labkit.cluster import context
     from labkit.course.claim import claim
     from labkit.mesh import istio
 
-    with backend.use(Live()):
+    with backend.use(Live()) as live:
         context.keep()
-    with backend.use(Context(NAMESPACE)):
+    guard = Guard(live, NAMESPACE)
+    with backend.use(guard):
         claim()
-        return Context(NAMESPACE, istio.version())
+        found = f"Istio {version} found in place" if (version := istio.version()) else "no Istio in it"
+    line = f"Live mesh: context {settings().context}, namespace {NAMESPACE}, {found}"
+    return guard, Session(lambda: line, context.gateway, owns_cluster=False)

@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 
-from labkit import backend
+from labkit import backend, session
 from labkit.errors import LabError
 from labkit.settings import MANIFESTS, settings
 
@@ -49,7 +49,7 @@ def _words(line: str) -> list[str]:
 
 
 def _run(argv: list[str]) -> None:
-    completed = backend.run(argv, cwd=backend.reader_folder(), check=False)
+    completed = backend.run(argv, cwd=session.reader_folder(), check=False)
     sys.stdout.write(completed.stdout)
     if completed.returncode:
         raise backend.CommandFailed(completed)

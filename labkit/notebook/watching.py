@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from labkit import backend
+from labkit import backend, session
 from labkit.settings import settings
 from labkit.show.live import Screen
 
@@ -42,7 +42,7 @@ def watch(
     _stopped.clear()
     ends, seen = backend.now() + seconds, pd.DataFrame()
     screen, frames = Screen(draw, stop, backend.now, settings().headless), _frames(source, every)
-    with backend.watched(), screen, closing(frames), suppress(KeyboardInterrupt):
+    with session.watched(), screen, closing(frames), suppress(KeyboardInterrupt):
         for frame in frames:
             seen = _kept(seen, frame, window)
             screen.show(seen)

@@ -21,10 +21,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from labkit.backend.requests import KINDS, key
 from labkit.errors import LabError
 from labkit.recordings import shapes
-from labkit.recordings.keys import changes, said
-from labkit.recordings.scrub import secrets
+from labkit.recordings.scrub import each_text, expanded, secrets
 from labkit.settings import ISTIO, KUBERNETES, RECORDINGS
 
 FORMAT = 2
@@ -37,23 +37,25 @@ _DECODER = 80 << 20  # bytes of memory that unpacking takes at most: xz's highes
 class Call:
     """Something that was asked, and what came of it.
 
-    strand: the calls of one strand came one after the other. kind: which of the venue's functions. answer: what it
-    returned, or what it raised under "error". start, seconds: when, since the notebook's kernel began. clocks: what
-    the clocks said in this strand from here to its next call; a large number is a time since 1970.
+    sequence: its calls came one after the other. kind: which kind of request. answer:
+    what was answered, or the error raised, under "error". start, seconds: when, since the notebook's kernel began.
+    clocks: what the clocks said in this sequence from here to its next call; a large number is a time since 1970.
+    changes: something was another after it.
     """
 
-    strand: str
+    sequence: str
     kind: str
     request: Mapping[str, Any]
     answer: Mapping[str, Any]
     start: float
     seconds: float
     clocks: tuple[float, ...] = ()
+    changes: bool = False
 
     @property
     def key(self) -> str:
-        """What makes two requests the same."""
-        return key(self.kind, self.request)
+        """What makes two requests the same, with the reader's own folders in it."""
+        return key(self.kind, each_text(self.request, expanded))
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Played:
-    """A cell's calls, and what the clocks said before the first of each strand."""
+    """A cell's calls, and what the clocks said before the first of each sequence."""
 
     calls: tuple[Call, ...]
     opening: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -98,7 +100,7 @@ class Head:
         return self.notebook[:2]
 
 
-class Tape:
+class Recording:
     """A recording that was found to be whole and of the right shape; a cell's long answers are unpacked when asked for.
 
     Raises LabError, with the file and the reason, where it is not.
@@ -115,8 +117,8 @@ class Tape:
     def changing(self) -> Mapping[int, tuple[int, ...]]:
         """Of each cell, by its number, the calls that change something."""
         return {
-            number: tuple(n for n, (kind, request) in enumerate(asked) if changes(kind, request))
-            for number, asked in enumerate(self._asked)
+            number: tuple(n for n, call in enumerate(calls) if call["changes"])
+            for number, calls in enumerate(self._asked)
         }
 
     def steps(self, wanted: str) -> list[tuple[int, int]]:
@@ -129,19 +131,19 @@ class Tape:
 
     def said(self, kind: str) -> list[str]:
         """All that was asked of a kind, in a reader's words."""
-        calls = (call for asked in self._asked for call in asked)
-        return list(dict.fromkeys(said(each, request) for each, request in calls if each == kind))
+        asked = (call["request"] for calls in self._asked for call in calls if call["kind"] == kind)
+        return list(dict.fromkeys(expanded(KINDS[kind].words(each)) for each in asked))
 
     @cached_property
-    def _asked(self) -> list[list[tuple[str, dict[str, Any]]]]:
-        return [[(call["kind"], call["request"]) for call in cell.calls] for cell in self._cells]
+    def _asked(self) -> list[tuple[dict[str, Any], ...]]:
+        return [cell.calls for cell in self._cells]
 
     @cached_property
     def _places(self) -> dict[str, list[tuple[int, int]]]:
         places: dict[str, list[tuple[int, int]]] = defaultdict(list)
-        for number, asked in enumerate(self._asked):
-            for n, (kind, request) in enumerate(asked):
-                places[key(kind, request)].append((number, n))
+        for number, calls in enumerate(self._asked):
+            for n, call in enumerate(calls):
+                places[key(call["kind"], each_text(call["request"], expanded))].append((number, n))
         return places
 
     def played(self, number: int) -> Played:
@@ -149,7 +151,7 @@ class Tape:
         cell = self._cells[number]
         long = self._long(cell) if cell.length else ""
         calls = (_call(each, long) for each in cell.calls)
-        return Played(tuple(calls), {strand: tuple(clocks) for strand, clocks in cell.opening.items()})
+        return Played(tuple(calls), {sequence: tuple(clocks) for sequence, clocks in cell.opening.items()})
 
     def _long(self, cell: _Cell) -> str:
         packed = _packed(self.path)
@@ -171,7 +173,7 @@ class Tape:
         return decoded
 
 
-def tapes() -> list[Path]:
+def recordings() -> list[Path]:
     """The recordings that there are, in the notebooks' order."""
     return sorted(RECORDINGS.glob("[0-9][0-9]-*.jsonl"))
 
@@ -199,11 +201,6 @@ def write(path: Path, heading: Head, cells: Iterable[Played]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     _packed(path).write_bytes(packed)
     path.write_bytes((text + _line(_digests(text.encode(), bytes(packed))) + "\n").encode())
-
-
-def key(kind: str, request: Mapping[str, Any]) -> str:
-    """What makes two requests the same."""
-    return f"{kind} {json.dumps(request, sort_keys=True, ensure_ascii=False)}"
 
 
 def refused(path: Path, why: str) -> LabError:
@@ -276,8 +273,8 @@ _HEAD = {
 }  # fmt: skip
 _CELL = {"cell": str, "opening": {...: [float]}, "long": (shapes.count, shapes.count)}
 _CALL = {
-    "strand": str, "kind": str, "request": {...: shapes.anything}, "answer": {...: shapes.anything},
-    "start": float, "seconds": float, "clocks": [float],
+    "sequence": str, "kind": str, "request": {...: shapes.anything}, "answer": {...: shapes.anything},
+    "start": float, "seconds": float, "clocks": [float], "changes": bool,
 }  # fmt: skip
 _PLACE = {"long": (shapes.count, shapes.count)}
 _TEXT = shapes.either(str, _PLACE)

@@ -1,4 +1,4 @@
-"""The recorded venue: the answers of a real run. No process is started, no socket opened, and nothing is waited for."""
+"""Playing back the answers of a real run: no process is started, no socket opened, and nothing is waited for."""
 
 from __future__ import annotations
 
@@ -6,23 +6,37 @@ import difflib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from labkit.backend import places
-from labkit.backend.protocol import Completed, Json, KubernetesError, Response, Unreachable, current_strand
+from labkit.backend.answers import KubernetesError, Unreachable
+from labkit.backend.protocol import current_sequence
+from labkit.backend.requests import (
+    Answer,
+    Beside,
+    CellBegins,
+    CellEnds,
+    Entered,
+    Forward,
+    PodGet,
+    Request,
+    Text,
+    Watched,
+    Work,
+)  # fmt: skip
 from labkit.errors import LabError
-from labkit.progress import Event, Report
+from labkit.progress import Event
 from labkit.recordings import files, keys, timeline
-from labkit.recordings.files import Call, Head, Mark, Tape
-from labkit.recordings.playing import Playing
-from labkit.recordings.scrub import each_text, expanded, scrubbed
+from labkit.recordings.files import Call, Head, Mark, Recording
+from labkit.recordings.playing import Playing, is_the_courses_own
+from labkit.recordings.scrub import each_text, expanded
 from labkit.recordings.timeline import Timeline
-from labkit.settings import MANIFESTS, settings
+from labkit.settings import settings
 
 _SINCE_1970 = 1e8  # seconds; no kernel runs for three years
 _LIVE = "start a container engine, run `labkit up`, then restart the kernel: the lab that you are in stays"
@@ -48,11 +62,11 @@ class Cell:
     settled: bool = False
 
 
-class Recorded:
+class Replay:
     """Answers from the recordings, by what is asked and where in the lab it is asked."""
 
     def __init__(self) -> None:
-        self._tape: Tape | None = None
+        self._recording: Recording | None = None
         self._timeline: Timeline | None = None
         self._cell = Cell("", None, settled=True)
         self._lab: str | None = None
@@ -60,22 +74,44 @@ class Recorded:
         self._watched_since: tuple[float, float] | None = None
         self._time, self._unix = 0.0, 0.0
 
-    # -- the notebook ---------------------------------------------------------------------------
-    def begin_cell(self, source: str, cell: str | None) -> None:
-        self._cell = Cell(source, cell)
+    def perform(self, request: Request[Answer]) -> Answer:
+        answer: Any = None  # that of a notice
+        match request:
+            case CellBegins(source=source, cell=cell):
+                self._cell = Cell(source, cell)
+            case CellEnds():
+                self._end_cell()
+            case Entered(lab=lab):
+                self._enter(lab)
+            case Watched(begins=begins):
+                self._watch(begins)
+            case Beside():
+                answer = Silent()
+            case Text(path=path) if is_the_courses_own(request):
+                answer = path.read_text()
+            case _:
+                answer = self._answer(request)
+        return answer
 
-    def end_cell(self) -> None:
+    @contextmanager
+    def connected(self, forward: Forward) -> Iterator[Callable[[PodGet], str]]:
+        self._answer(forward)
+        yield self._answer
+
+    def interrupted(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    # -- the notebook ---------------------------------------------------------------------------
+    def _end_cell(self) -> None:
         with self._lock:
             if self._timeline and self._cell.number is not None and not self._cell.needs:
                 self._timeline.run(self._cell.number)
                 timeline.keep(self._timeline)
             self._cell = Cell("", None, settled=True)
 
-    def enter(self, lab: str) -> None:
+    def _enter(self, lab: str) -> None:
         with self._lock:
             self._lab = lab
-            with suppress(OSError):
-                places.remember(lab)
             self._settle()
             is_another = self._open(lab)
             entered = self._timeline.enter()
@@ -83,82 +119,6 @@ class Recorded:
                 self._cell.number = entered
                 self._play(entered)
             timeline.keep(self._timeline)
-
-    def entered(self) -> str | None:
-        return self._lab or places.remembered()
-
-    def describe(self) -> str:
-        if not files.tapes():
-            raise _nothing_recorded("at all")
-        first = files.head(files.tapes()[0])
-        when = datetime.fromisoformat(first.recorded)
-        return f"Recorded mesh: the answers of a real run of {when:%d %B %Y}, Istio {first.istio}"
-
-    # -- what is asked --------------------------------------------------------------------------
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str | None,
-        cwd: Path | None,
-        env: Mapping[str, str],
-        timeout: float | None,
-        on_line: Callable[[str], None] | None,
-    ) -> Completed:
-        answer = self._answer("run", keys.command(argv, stdin))
-        for line in (answer["stdout"] + answer["stderr"]).splitlines() if on_line else ():
-            on_line(line)
-        return Completed(tuple(map(str, argv)), **answer)
-
-    def which(self, program: str) -> str | None:
-        return self._answer("which", {"program": program})["value"]
-
-    def kubernetes(self, method: str, path: str, body: object, query: Mapping[str, str], content_type: str) -> str:
-        return self._answer("kubernetes", keys.kubernetes(method, path, body, query))["value"]
-
-    @contextmanager
-    def port_forward(self, namespace: str, pod: str, port: int) -> Iterator[Callable[[str], str]]:
-        where = {"pod": f"{namespace}/{pod}", "port": port}
-        self._answer("forward", where)
-        yield lambda path: self._answer("get", {**where, "path": path})["value"]
-
-    def http(self, method: str, url: str, headers: Mapping[str, str], body: str | None, timeout: float) -> Response:
-        return Response(**self._answer("http", keys.http(method, url, headers, body)))
-
-    def gateway(self) -> str:
-        return self._answer("gateway", {})["value"]
-
-    def exists(self, path: Path) -> bool:
-        return self._answer("exists", {"path": scrubbed(str(path))})["value"]
-
-    def read_text(self, path: Path) -> str:
-        if path.resolve().is_relative_to(MANIFESTS):
-            return path.read_text()
-        return self._answer("text", {"path": scrubbed(str(path))})["value"]
-
-    def work(self, name: str, do: Callable[[Report], Json], report: Report) -> Json:
-        answer = self._answer("work", {"name": scrubbed(name)})
-        for event in answer["told"]:
-            report(Event(**event))
-        return answer["value"]
-
-    def background(self, name: str, do: Callable[[], None]) -> Silent:
-        return Silent()
-
-    def reader_folder(self) -> Path:
-        return settings().home
-
-    def download(self, url: str, to: Path, on_bytes: Callable[[int, int | None], None]) -> None:
-        raise self._not_recorded("download", url)
-
-    def owns_cluster(self) -> bool:
-        return True  # that of the recorded run
-
-    def port_is_free(self, host: str, port: int) -> bool:
-        raise self._not_recorded("port", f"{host}:{port}")
-
-    def interrupted(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     # -- time -----------------------------------------------------------------------------------
     def now(self) -> float:
@@ -178,18 +138,14 @@ class Recorded:
         self._time += seconds
         self._keep_pace()
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
+    def _watch(self, begins: bool) -> None:
         """As fast as it was, unless nobody looks."""
         self._settle()
-        self._watched_since = None if settings().headless else (time.monotonic(), self._time)
-        try:
-            yield
-        finally:
-            self._watched_since = None
+        looked_at = begins and not settings().headless
+        self._watched_since = (time.monotonic(), self._time) if looked_at else None
 
     def _keep_pace(self) -> None:
-        if self._watched_since is None or current_strand() != "":
+        if self._watched_since is None or current_sequence() != "":
             return
         began, at = self._watched_since
         time.sleep(max(0.0, min(self._time - at - (time.monotonic() - began), 5.0)))
@@ -198,45 +154,48 @@ class Recorded:
         with self._lock:
             self._settle()
             playing = self._cell.playing
-            return playing.clock(current_strand(), is_one) if playing else None
+            return playing.clock(current_sequence(), is_one) if playing else None
 
     def _recorded_at(self) -> float:
         return datetime.fromisoformat(self._timeline.head.recorded).timestamp() if self._timeline else time.time()
 
     # -- answers --------------------------------------------------------------------------------
-    def _answer(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
+    def _answer(self, request: Request[Answer]) -> Answer:
         with self._lock:
             self._settle()
             if self._cell.needs:
                 raise _not_yet(self._cell.needs)
-            call = self._find(kind, request)
-            if current_strand() == "":
+            call = self._find(request)
+            if current_sequence() == "":
                 self._time = max(self._time, call.start + call.seconds)
         answer = each_text(call.answer, expanded)
         if "error" in answer:
             raise _raised(answer["error"])
-        return answer
+        if isinstance(request, Work):
+            for event in answer.get("told", ()):
+                request.report(Event(**event))
+        return request.read(answer)
 
-    def _find(self, kind: str, request: dict[str, Any]) -> Call:
-        key = files.key(kind, request)
-        found = self._cell.playing.find(current_strand(), key) if self._cell.playing else None
-        return found or self._elsewhere(kind, key, keys.said(kind, request))
+    def _find(self, request: Request[Any]) -> Call:
+        key = keys.wanted(request)
+        found = self._cell.playing.find(current_sequence(), key) if self._cell.playing else None
+        return found or self._elsewhere(request, key)
 
-    def _elsewhere(self, kind: str, key: str, said: str) -> Call:
+    def _elsewhere(self, request: Request[Any], key: str) -> Call:
         """The same request somewhere else in the lab: as late as makes sense now."""
         self._open_some_lab()
-        steps = self._tape.steps(key)
+        steps = self._recording.steps(key)
         if not steps:
-            raise self._not_recorded(kind, said)
+            raise self._not_recorded(request)
         reached = [step for step in steps if self._timeline.reached(step)]
         if not reached:
             raise _not_yet(self._timeline.needs(steps[0][0]) or self._timeline.head.cells[steps[0][0]])
         number, call = reached[-1]
-        if self._tape.changes(reached[-1]):
+        if self._recording.changes(reached[-1]):
             number, call = next((step for step in reached if step not in self._timeline.typed), reached[-1])
             self._timeline.type((number, call))
             timeline.keep(self._timeline)
-        return self._tape.played(number).calls[call]
+        return self._recording.played(number).calls[call]
 
     # -- which cell this is -----------------------------------------------------------------------
     def _settle(self) -> None:
@@ -258,7 +217,7 @@ class Recorded:
 
     def _lab_of(self, cell: Cell) -> str | None:
         """The lab of the recording that has this cell: one of this kernel's, if it is known which those are."""
-        own = [lab for lab in (self._lab, _lab_of_session(), self._tape and self._tape.head.lab) if lab]
+        own = [lab for lab in (self._lab, _lab_of_session(), self._recording and self._recording.head.lab) if lab]
         likely = own or [places.remembered()]
         holding = [head.lab for head in _heads() if any(mark.source == cell.source for mark in head.cells)]
         first = next((lab for lab in likely if lab in holding), None)
@@ -266,32 +225,42 @@ class Recorded:
 
     def _open(self, lab: str) -> bool:
         """Open a lab's recording, if it is not; whether that was so."""
-        if self._tape and self._tape.head.lab == lab:
+        if self._recording and self._recording.head.lab == lab:
             return False
-        path = next((path for path in files.tapes() if path.name.startswith(lab)), None)
+        path = next((path for path in files.recordings() if path.name.startswith(lab)), None)
         if path is None:
             raise _nothing_recorded(f"of lab {lab}")
-        self._tape = Tape(path)
-        self._timeline = Timeline(self._tape.head, self._tape.changing)
+        self._recording = Recording(path)
+        self._timeline = Timeline(self._recording.head, self._recording.changing)
         timeline.resume(self._timeline)
         return True
 
     def _open_some_lab(self) -> None:
-        if self._tape is None:
-            first = files.tapes()[0].name[:2] if files.tapes() else "00"
+        if self._recording is None:
+            first = files.recordings()[0].name[:2] if files.recordings() else "00"
             self._open(self._lab or _lab_of_session() or places.remembered() or first)
 
     def _play(self, number: int) -> None:
-        self._cell.playing = Playing(self._tape.played(number))
+        self._cell.playing = Playing(self._recording.played(number))
 
-    def _not_recorded(self, kind: str, said: str) -> NotRecorded:
-        known = self._tape.said(kind) if self._tape else []
+    def _not_recorded(self, request: Request[Any]) -> NotRecorded:
+        said = request.words(request.asked())
+        known = self._recording.said(request.kind) if self._recording else []
         near = next(iter(difflib.get_close_matches(said, known, n=1, cutoff=0.0)), "nothing of its kind")
         return NotRecorded(
-            f"This was never recorded: {expanded(said)}",
-            f"the mesh is a recorded one; the nearest that it can answer: {expanded(near)}",
+            f"This was never recorded: {said}",
+            f"the mesh is a recorded one; the nearest that it can answer: {near}",
             f"run that; or, for a live mesh that answers everything, {_LIVE}",
         )
+
+
+def described() -> str:
+    """Which recordings answer: one line. Raises LabError where there are none."""
+    if not files.recordings():
+        raise _nothing_recorded("at all")
+    first = files.head(files.recordings()[0])
+    when = datetime.fromisoformat(first.recorded)
+    return f"Recorded mesh: the answers of a real run of {when:%d %B %Y}, Istio {first.istio}"
 
 
 class Silent:
@@ -308,7 +277,7 @@ class Silent:
 
 
 def _heads() -> list[Head]:
-    return [files.head(path) for path in files.tapes()]
+    return [files.head(path) for path in files.recordings()]
 
 
 def _lab_of_session() -> str | None:

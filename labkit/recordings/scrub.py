@@ -37,12 +37,14 @@ def secrets(text: str) -> list[str]:
 
 def scrubbed(text: str) -> str:
     """A text as it may be written down."""
-    for what, pattern in SECRETS.items():
-        text = pattern.sub(_IN_THEIR_PLACE.get(what, f"⟨{what}⟩"), text)
-    text = _MACHINE.sub(r'\1⟨machine⟩"', text)
+    return _host().sub("⟨host⟩", placed(_nameless(text)))
+
+
+def placed(text: str) -> str:
+    """A text with a word in place of each of the course's folders, where it stands as a path of its own."""
     for word, folder in _folders().items():
-        text = text.replace(folder, word)
-    return _host().sub("⟨host⟩", text)
+        text = re.sub(rf"(?<![\w./-]){re.escape(folder)}(?![\w-])", word, text)
+    return text
 
 
 def expanded(text: str) -> str:
@@ -53,10 +55,19 @@ def expanded(text: str) -> str:
 
 
 def compared(text: str) -> str:
-    """A request's text as it is compared: a scrubbed one, without the keys that were made for it."""
+    """A request's text as it is compared: without secrets, and without the keys that were made for it.
+
+    Nothing in it depends on the machine: folders are expanded in what was recorded, and stay in what is asked.
+    """
     if "PRIVATE KEY" in text:
         return "⟨holds a private key⟩"
-    return _MODULUS.sub("⟨modulus⟩", scrubbed(text))
+    return _MODULUS.sub("⟨modulus⟩", _nameless(text))
+
+
+def _nameless(text: str) -> str:
+    for what, pattern in SECRETS.items():
+        text = pattern.sub(_IN_THEIR_PLACE.get(what, f"⟨{what}⟩"), text)
+    return _MACHINE.sub(r'\1⟨machine⟩"', text)
 
 
 def each_text(value: Any, change: Callable[[str], str]) -> Any:

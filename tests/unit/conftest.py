@@ -11,6 +11,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from labkit import session
+
 READERS = [
     platformdirs.user_data_path("istio-lab", appauthor=False),
     *(Path.home() / name for name in (".kube", ".docker")),
@@ -58,3 +60,10 @@ def home(homes: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     _reads.clear()
     yield home
     assert _reads == [], "a unit test read what is the reader's own"
+
+
+@pytest.fixture(autouse=True)
+def own_session() -> Iterator[session.Session]:
+    """Each test begins where nothing of the course was entered."""
+    with session.use(session.Session()) as fresh:
+        yield fresh

@@ -7,16 +7,16 @@ import json
 import jwt
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
 import pytest
+from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend
-from labkit.backend.live import Live
 from labkit.errors import LabError
 from labkit.mesh import access, access_log, tokens
 
 
-class Mesh(Live):
+class Mesh(Fake):
     """Callers whose requests get the status that `answer(caller, method, url)` says, and a gateway that says 200."""
 
     def __init__(self, answer=lambda caller, method, url: 200) -> None:
@@ -114,7 +114,7 @@ def test_brackets_inside_a_field_are_the_fields_own():
     assert found["downstream_local_address"] == "[fd00:10:244::5]:9080"
 
 
-class Pod(Live):
+class Pod(Fake):
     """A pod with a proxy, whose log has these lines, the last one from the second look on."""
 
     def __init__(self, *lines) -> None:

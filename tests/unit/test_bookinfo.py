@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from fake import Fake
 
 from labkit import backend
-from labkit.backend.live import Live
-from labkit.backend.protocol import Response
+from labkit.backend.answers import Response
 from labkit.errors import LabError
 from labkit.mesh import bookinfo
 
 
-class Gateway(Live):
+class Gateway(Fake):
     """Answers with one text; remembers what it was asked."""
 
     def __init__(self, text="", headers=None) -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -150,8 +151,8 @@ def a_pod(name: str, workload: str = "ratings-v1", proxy: bool = True, ready: bo
 
 
 @dataclass
-class Mesh:
-    """A venue: proxies that answer in `says` (by pod), pods that stand, time that passes when somebody sleeps."""
+class Mesh(Fake):
+    """Proxies that answer in `says` (by pod), pods that stand, time that passes when somebody sleeps."""
 
     says: dict[str, str | tuple[int, str, str]] = field(default_factory=dict)
     pods: list[dict] = field(default_factory=list)
@@ -582,7 +583,7 @@ def test_what_is_seen_is_told():
 
 
 # -- for a gateway ------------------------------------------------------------------------------------
-class Kubectl:
+class Kubectl(Fake):
     """A shell that takes down what kubectl was told."""
 
     def unix_time(self):

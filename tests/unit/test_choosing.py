@@ -5,28 +5,31 @@ from __future__ import annotations
 import time
 
 import pytest
+from fake import Fake
 from IPython.core.interactiveshell import InteractiveShell
 
 from labkit import backend
 from labkit.backend.live import Live
+from labkit.backend.requests import CellBegins, CellEnds
 from labkit.cluster import engine
 from labkit.cluster.engine import Engine
 from labkit.errors import LabError
 from labkit.notebook import choosing
-from labkit.recordings.recorder import Recording
-from labkit.recordings.replay import Recorded
+from labkit.recordings.recorder import Recorder
+from labkit.recordings.replay import Replay
+from labkit.session import Session
 
 
 @pytest.fixture(autouse=True)
 def nothing_named(monkeypatch):
-    for name in ("LABKIT_VENUE", "LABKIT_TAPE"):
+    for name in ("LABKIT_VENUE", "LABKIT_RECORDER"):
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.mark.parametrize(("usable", "kind"), [(True, Live), (False, Recorded)])
+@pytest.mark.parametrize(("usable", "kind"), [(True, Live), (False, Replay)])
 def test_the_machine_decides(monkeypatch, usable, kind):
     monkeypatch.setattr(engine, "state", lambda: Engine(usable))
-    assert type(choosing.chosen()) is kind
+    assert type(choosing.chosen()[0]) is kind
 
 
 def test_an_engine_that_fails_is_none(monkeypatch):
@@ -34,22 +37,22 @@ def test_an_engine_that_fails_is_none(monkeypatch):
         raise LabError("`docker info` did not end.", "it was ended", "look at it")
 
     monkeypatch.setattr(engine, "state", fail)
-    assert type(choosing.chosen()) is Recorded
+    assert type(choosing.chosen()[0]) is Replay
 
 
 def test_an_engine_that_hangs_is_none(monkeypatch):
     monkeypatch.setattr(engine, "state", lambda: time.sleep(30))
     monkeypatch.setattr(choosing, "PATIENCE", 0.2)
     before = time.monotonic()
-    assert type(choosing.chosen()) is Recorded
+    assert type(choosing.chosen()[0]) is Replay
     assert time.monotonic() - before < 5
 
 
-@pytest.mark.parametrize(("named", "kind"), [("kind", Live), ("recorded", Recorded)])
+@pytest.mark.parametrize(("named", "kind"), [("kind", Live), ("recorded", Replay)])
 def test_who_names_one_gets_it(monkeypatch, named, kind):
     monkeypatch.setattr(engine, "state", lambda: Engine(named != "kind"))
     monkeypatch.setenv("LABKIT_VENUE", named)
-    assert type(choosing.chosen()) is kind
+    assert type(choosing.chosen()[0]) is kind
 
 
 def test_an_unknown_one_is_refused(monkeypatch):
@@ -61,21 +64,18 @@ def test_an_unknown_one_is_refused(monkeypatch):
 
 
 def test_a_kernel_of_make_record_writes_down_what_it_asks(monkeypatch, tmp_path):
-    monkeypatch.setenv("LABKIT_TAPE", str(tmp_path / "cells"))
-    assert type(choosing.chosen()) is Recording
+    monkeypatch.setenv("LABKIT_RECORDER", str(tmp_path / "cells"))
+    assert type(choosing.chosen()[0]) is Recorder
 
 
-def test_the_venue_hears_of_each_cell(monkeypatch, capsys):
-    class Hearing(Live):
-        heard: list[str] = []  # noqa: RUF012  one venue, one list
+def test_the_mesh_hears_of_each_cell(monkeypatch, capsys):
+    heard = []
 
-        def begin_cell(self, source, cell):
-            self.heard.append(source)
+    class Hearing(Fake):
+        def notice(self, notice):
+            heard.append(notice)
 
-        def end_cell(self):
-            self.heard.append("end")
-
-    monkeypatch.setattr(choosing, "chosen", Hearing)
+    monkeypatch.setattr(choosing, "chosen", lambda: (Hearing(), Session()))
     before = backend._current
     shell = InteractiveShell()
     try:
@@ -84,5 +84,6 @@ def test_the_venue_hears_of_each_cell(monkeypatch, capsys):
     finally:
         backend.install(before)
         InteractiveShell.clear_instance()
-    assert Hearing.heard == ["end", "1 + 1", "end"]
+    assert [type(notice) for notice in heard] == [CellEnds, CellBegins, CellEnds]
+    assert heard[1].source == "1 + 1"
     assert "Live mesh" in capsys.readouterr().out

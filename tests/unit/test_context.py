@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import backend, cli, settings
-from labkit.backend.context import Context
-from labkit.backend.live import Live
+from labkit import backend, cli, session, settings
+from labkit.backend.context import Guard
 from labkit.cluster import bring_up, context
 from labkit.course import claim, parts, verbs
 from labkit.errors import LabError
 from labkit.mesh import istio, leftovers
 from labkit.notebook import choosing
 from labkit.progress import Progress
-from labkit.recordings.replay import Recorded
 
 OURS = "reader"
 SILENT = Progress(lambda event: None, lambda: 0.0)
@@ -44,7 +44,7 @@ def readers(monkeypatch, tmp_path) -> Path:
         "KUBECONFIG": path,
     }.items():
         monkeypatch.setenv(name, str(value))
-    for name in ("LABKIT_GATEWAY", "LABKIT_NAMESPACE", "LABKIT_TAPE"):
+    for name in ("LABKIT_GATEWAY", "LABKIT_NAMESPACE", "LABKIT_RECORDER"):
         monkeypatch.delenv(name, raising=False)
     in_namespace(monkeypatch, OURS)
     return path
@@ -56,11 +56,10 @@ def in_namespace(monkeypatch, name: str) -> None:
         monkeypatch.setattr(module, "NAMESPACE", name)
 
 
-class Kubectl(Live):
+class Kubectl(Fake):
     """`kubectl config` as far as the course uses it: reads from $KUBECONFIG, changes what --kubeconfig names."""
 
     def run(self, argv, *, env, **_):
-        argv = [str(word) for word in argv]
         if argv[:3] == ["kubectl", "config", "view"]:
             return self._view(argv, yaml.safe_load(Path(env["KUBECONFIG"]).read_text()))
         assert argv[:4] == ["kubectl", "config", "set-context", "--current"]
@@ -141,11 +140,10 @@ def test_outside_of_a_context_the_namespace_is_the_one_that_notebooks_say(monkey
 
 
 # -- a cluster, as a reader of one namespace sees it ----------------------------------------------------
-class Cluster(Context):
+class Cluster(Fake):
     """An API server that has these lists and objects, by path, and a kubectl that sees these workloads."""
 
     def __init__(self, objects: dict[str, object], workloads: str = "") -> None:
-        super().__init__(OURS, "1.2.3")
         self.objects, self.workloads = objects, workloads
 
     def run(self, argv, **options):
@@ -160,6 +158,14 @@ class Cluster(Context):
         if isinstance(found, int):
             raise backend.KubernetesError(found, "Error", path, "")
         return json.dumps({"kind": "List", "items": found} if isinstance(found, list) else found)
+
+
+@contextmanager
+def working_in(*cluster):
+    """In somebody else's cluster, as a kernel does."""
+    theirs = session.Session(lambda: "", context.gateway, owns_cluster=False)
+    with backend.use(Guard(Cluster(*cluster), OURS)), session.use(theirs):
+        yield
 
 
 NAMESPACE = f"/api/v1/namespaces/{OURS}"
@@ -182,11 +188,11 @@ def istiod(image: str, available: int = 1) -> dict[str, object]:
 
 def test_an_empty_namespace_is_claimed_once_and_from_then_on_known(readers):
     settings.settings().context_folder.mkdir(parents=True)
-    with backend.use(Cluster(namespace())):
+    with working_in(namespace()):
         claim.claim()
-    with backend.use(Cluster(namespace(), "pod/bookinfo\n")):
+    with working_in(namespace(), "pod/bookinfo\n"):
         claim.claim()
-    with backend.use(Cluster(namespace(uid="2"), "pod/somebody-elses\n")), pytest.raises(LabError) as another:
+    with working_in(namespace(uid="2"), "pod/somebody-elses\n"), pytest.raises(LabError) as another:
         claim.claim()  # of the same name, in another cluster or made anew
     assert "pod/somebody-elses" in another.value.why
 
@@ -194,7 +200,7 @@ def test_an_empty_namespace_is_claimed_once_and_from_then_on_known(readers):
 @pytest.mark.parametrize("kind", ["secrets", "configmaps", "serviceaccounts"])
 def test_a_namespace_with_anything_in_it_that_goto_would_remove_is_not_claimed(readers, kind):
     there = {f"{NAMESPACE}/{kind}": [{"metadata": {"name": "theirs"}}]}
-    with backend.use(Cluster(namespace() | there)), pytest.raises(LabError) as refused:
+    with working_in(namespace() | there), pytest.raises(LabError) as refused:
         claim.claim()
     assert "theirs" in refused.value.why
     assert not settings.settings().context_folder.exists()
@@ -202,21 +208,21 @@ def test_a_namespace_with_anything_in_it_that_goto_would_remove_is_not_claimed(r
 
 @pytest.mark.parametrize(("status", "told"), [(404, "create namespace"), (0, "answers"), (401, "answers")])
 def test_a_cluster_without_the_namespace_or_an_answer_says_what_to_look_at(readers, status, told):
-    with backend.use(Cluster({NAMESPACE: status})), pytest.raises(LabError) as refused:
+    with working_in({NAMESPACE: status}), pytest.raises(LabError) as refused:
         bring_up.bring_up(SILENT)
     assert told in refused.value.fix
     assert "--context company" in refused.value.fix
 
 
 def test_what_the_api_server_forbids_is_told_in_its_own_words(readers):
-    with backend.use(Cluster({NAMESPACE: 403})), pytest.raises(backend.KubernetesError) as forbidden:
+    with working_in({NAMESPACE: 403}), pytest.raises(backend.KubernetesError) as forbidden:
         bring_up.bring_up(SILENT)
     assert forbidden.value.status == 403
 
 
 # -- Istio, found in place ------------------------------------------------------------------------------
 def test_any_version_of_istio_that_is_available_stands_and_is_told():
-    with backend.use(Cluster(istiod("registry.example.com:5000/pilot:1.27.0-distroless@sha256:ab"))):
+    with working_in(istiod("registry.example.com:5000/pilot:1.27.0-distroless@sha256:ab")):
         assert parts.ISTIO.stands()
         assert parts.ISTIO.detail() == "1.27.0-distroless, found in place"
         parts.ISTIO.make(SILENT)
@@ -224,7 +230,7 @@ def test_any_version_of_istio_that_is_available_stands_and_is_told():
 
 @pytest.mark.parametrize("found", [{}, istiod("pilot:1.27.0", available=0)])
 def test_without_one_it_is_said_that_others_must_install_it(found):
-    with backend.use(Cluster(found)):
+    with working_in(found):
         assert not parts.ISTIO.stands()
         with pytest.raises(backend.NotYours) as refused:
             parts.ISTIO.make(SILENT)
@@ -238,7 +244,7 @@ def test_goto_leaves_what_is_found_and_says_so(readers, monkeypatch):
         manifest.parent.mkdir(parents=True)
         manifest.write_text(yaml.safe_dump({"kind": kind, "metadata": {"name": "bookinfo"}}))
     monkeypatch.setattr(context, "find", lambda progress: None)
-    with backend.use(Cluster(namespace() | istiod("pilot:1.27.0"))):
+    with working_in(namespace() | istiod("pilot:1.27.0")):
         place = verbs.goto("02", lambda event: None)
         changed = verbs.what_changed()
     assert place.found == ("Istio", "injection label")
@@ -253,7 +259,7 @@ def test_a_place_in_the_courses_own_cluster_reads_as_ever():
 def test_only_the_readers_namespace_is_looked_through_for_leftovers():
     theirs = {"metadata": {"name": "theirs"}}
     listed = {"/api/v1/namespaces": [theirs], "/api/v1/persistentvolumes": [theirs], f"{NAMESPACE}/pods": [theirs]}
-    with backend.use(Cluster(listed)):
+    with working_in(listed):
         assert [(left.resource, left.namespace) for left in leftovers.find(OURS, [])] == [("pods", OURS)]
 
 
@@ -262,12 +268,12 @@ def test_only_the_readers_namespace_is_looked_through_for_leftovers():
     [({}, False), ({"istio.io/rev": "a"}, True), ({"istio.io/rev": "a", "istio-injection": "disabled"}, False)],
 )
 def test_a_namespace_may_ask_one_revision_for_its_sidecars(labels, enabled):
-    with backend.use(Cluster({NAMESPACE: {"metadata": {"labels": labels}}})):
+    with working_in({NAMESPACE: {"metadata": {"labels": labels}}}):
         assert istio.injection_is_enabled(OURS) == enabled
 
 
 def test_an_analysis_that_could_not_look_is_no_clean_one():
-    class Forbidden(Live):
+    class Forbidden(Fake):
         def run(self, argv, **_):
             return backend.Completed(tuple(argv), 1, "", "Error: secrets is forbidden", 0.0)
 
@@ -287,40 +293,68 @@ def test_an_analysis_that_could_not_look_is_no_clean_one():
 def test_the_gateway_is_where_the_load_balancer_is_unless_the_reader_says_otherwise(
     readers, monkeypatch, given_to_it, address
 ):
-    with backend.use(Cluster({GATEWAY: {"status": {"loadBalancer": {"ingress": [given_to_it]}}}})):
-        assert backend.gateway() == address
+    with working_in({GATEWAY: {"status": {"loadBalancer": {"ingress": [given_to_it]}}}}):
+        assert session.gateway() == address
         monkeypatch.setenv("LABKIT_GATEWAY", "http://127.0.0.1:8080/")
-        assert backend.gateway() == "http://127.0.0.1:8080"
+        assert session.gateway() == "http://127.0.0.1:8080"
 
 
 @pytest.mark.parametrize("service", [{"status": {"loadBalancer": {}}}, {}, 403, 404])
 def test_a_gateway_without_an_address_names_the_command_that_gives_it_one(readers, service):
-    with backend.use(Cluster({GATEWAY: service})), pytest.raises(LabError) as unknown:
-        backend.gateway()
+    with working_in({GATEWAY: service}), pytest.raises(LabError) as unknown:
+        session.gateway()
     assert "port-forward -n istio-system" in unknown.value.fix
     assert "LABKIT_GATEWAY" in unknown.value.fix
 
 
 # -- choosing -------------------------------------------------------------------------------------------
-def test_each_notebook_says_where_it_is(readers):
-    assert Context(OURS, "1.27.0").describe() == (
-        "Live mesh: context company, namespace reader, Istio 1.27.0 found in place"
-    )
+class Company(Kubectl, Cluster):
+    """Somebody else's cluster, found by its context."""
+
+    def run(self, argv, **options):
+        return (Kubectl if argv[:2] == ["kubectl", "config"] else Cluster).run(self, argv, **options)
+
+
+def company(monkeypatch, found):
+    """What a kernel there asks through."""
+    monkeypatch.setattr(choosing, "Live", lambda: Company(namespace() | found))
+    return choosing.chosen()
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [(istiod("pilot:1.27.0"), "Istio 1.27.0 found in place"), ({}, "no Istio in it")],
+)
+def test_each_notebook_says_where_it_is(readers, monkeypatch, found, told):
+    _, its_session = company(monkeypatch, found)
+    assert its_session.describe() == f"Live mesh: context company, namespace reader, {told}"
+    assert not its_session.owns_cluster
+
+
+def test_a_recording_can_be_made_inside_somebody_elses_cluster(readers, monkeypatch, tmp_path):
+    monkeypatch.setenv("LABKIT_RECORDER", str(tmp_path / "cells"))
+    mesh, its_session = company(monkeypatch, {})
+    with backend.use(mesh), session.use(its_session):
+        session.begin_cell("%look", None)
+        backend.kubernetes("GET", NAMESPACE)
+        with pytest.raises(backend.NotYours):
+            backend.kubernetes("DELETE", "/api/v1/namespaces/theirs")
+        with pytest.raises(backend.NotYours):
+            backend.run(["kubectl", "delete", "namespace", "theirs"])
+        session.end_cell()
+    [cell] = map(json.loads, (tmp_path / "cells").read_text().splitlines())
+    assert [(call["kind"], call["answer"].get("error", {}).get("type")) for call in cell["calls"]] == [
+        ("kubernetes", None), ("kubernetes", "NotYours"), ("run", "NotYours"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["context:", "kind:a", "context"])
 def test_a_venue_without_a_name_is_none(monkeypatch, name):
     monkeypatch.setenv("LABKIT_VENUE", name)
-    monkeypatch.delenv("LABKIT_TAPE", raising=False)
+    monkeypatch.delenv("LABKIT_RECORDER", raising=False)
     with pytest.raises(LabError) as unknown:
         choosing.chosen()
     assert "context:NAME" in unknown.value.why
-
-
-def test_elsewhere_the_whole_cluster_is_the_courses():
-    assert Live().owns_cluster()
-    assert Recorded().owns_cluster()
-    assert not Context(OURS).owns_cluster()
 
 
 @pytest.mark.parametrize("command", [["up"], ["down"], ["record"], ["bench"]])

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fake import Fake
 
 from labkit import backend
 from labkit.backend import live
@@ -134,11 +135,8 @@ def test_a_solution_looks_for_what_is_there_under_the_apis_own_word(kind, resour
     assert verbs._plural(kind) == resource
 
 
-class Live:
+class Cluster(Fake):
     """A cluster with one VirtualService, whose fields come in the API server's order."""
-
-    def read_text(self, path) -> str:
-        return path.read_text()
 
     def kubernetes(self, *request, **options) -> str:
         route = [{"route": [{"destination": {"host": "reviews", "subset": "v3"}}], "timeout": "1s"}]
@@ -146,13 +144,13 @@ class Live:
 
 
 def test_a_solution_shows_what_it_changes_and_not_what_merely_stands_elsewhere():
-    with backend.use(Live()):
+    with backend.use(Cluster()):
         diff = verbs.solution("07.1").splitlines()
 
     assert [line for line in diff[3:] if line.startswith(("-", "+"))] == ["-  timeout: 1s", "+  timeout: 0.5s"]
 
 
-class Mesh:
+class Mesh(Fake):
     """A cluster whose only object is the ConfigMap with the mesh's settings."""
 
     def __init__(self, settings: str) -> None:

@@ -6,11 +6,11 @@ import json
 
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
 import pytest
+from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend
-from labkit.backend.live import Live
 from labkit.errors import LabError
 from labkit.mesh import dns
 
@@ -65,7 +65,7 @@ def pod(name, namespace, **metadata):
     return {"metadata": about, "spec": {"containers": containers}, "status": ready}
 
 
-class Cluster(Live):
+class Cluster(Fake):
     """A client whose lookups make its sidecar count `asked` and `forwarded`, and two CoreDNS, one on its way out."""
 
     def __init__(self, address="10.96.0.7", asked=0, forwarded=0, kube_dns=0):

@@ -7,9 +7,10 @@ import json
 from importlib.machinery import SourceFileLoader
 
 import pytest
+from fake import Fake
 
 from labkit import backend
-from labkit.backend.protocol import Completed
+from labkit.backend.answers import Completed
 from labkit.cluster import engine
 from labkit.errors import LabError
 from labkit.progress import Progress
@@ -25,7 +26,7 @@ INFO = {
 }
 
 
-class Machine:
+class Machine(Fake):
     """A machine on which `docker info` answers as told."""
 
     def __init__(self, stdout="", stderr="", returncode=0, docker=True) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import nbformat
 import pytest
 
-from labkit import backend
+from labkit import backend, session
 from labkit.course import labs, verbs
 from labkit.course.checks import Report
 from labkit.recordings import files
 from labkit.recordings.files import Mark
-from labkit.recordings.replay import Recorded
+from labkit.recordings.replay import Replay
 from labkit.settings import NOTEBOOKS
 
-RECORDED = {path.name[:2]: path for path in files.tapes()}
+RECORDED = {path.name[:2]: path for path in files.recordings()}
 
 
 @pytest.fixture(params=labs.LABS, ids=lambda lab: lab.number)
@@ -26,16 +26,16 @@ def lab(request, monkeypatch, tmp_path):
 
 def reports(number: str, of: str) -> list[tuple[Mark, Report]]:
     """What each cell that asks for this check got, from the top of the notebook to its end."""
-    mesh, found = Recorded(), []
-    mesh.enter(number)
-    for n, mark in enumerate(files.head(RECORDED[number]).cells):
-        mesh.begin_cell(mark.source, mark.cell)
-        if mark.source == f'check("{of}")':
-            with backend.use(mesh):
+    mesh, found = Replay(), []
+    with backend.use(mesh):
+        session.enter(number)
+        for n, mark in enumerate(files.head(RECORDED[number]).cells):
+            session.begin_cell(mark.source, mark.cell)
+            if mark.source == f'check("{of}")':
                 found.append((mark, verbs.check(of)))
-        elif mark.enters or n:
-            mesh._settle()
-        mesh.end_cell()
+            elif mark.enters or n:
+                mesh._settle()
+            session.end_cell()
     return found
 
 
@@ -57,5 +57,5 @@ def test_an_exercises_check_fails_before_its_solution_and_at_a_wrong_answer_and_
 
 def test_every_notebook_is_recorded():
     notebooks = [path.stem for path in sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))]
-    assert [files.head(path).notebook for path in files.tapes()] == notebooks
+    assert [files.head(path).notebook for path in files.recordings()] == notebooks
     assert all(nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4) for name in notebooks)

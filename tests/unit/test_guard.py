@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend
-from labkit.backend.context import Context, guard
+from labkit.backend.context import Guard, guard
 from labkit.backend.context.shell import install
+from labkit.backend.live import Live
 from labkit.settings import MANIFESTS
 
 OURS = "reader"
@@ -269,7 +270,7 @@ def shell(monkeypatch, tmp_path):
     kubectl.chmod(0o700)
 
     def run(script: str) -> backend.Completed:
-        with backend.use(Context(OURS)):
+        with backend.use(Guard(Live(), OURS)):
             return backend.run(["bash", "-euo", "pipefail", "-c", script], check=False)
 
     return run

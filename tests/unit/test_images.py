@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import yaml
+from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend
-from labkit.backend.protocol import Completed
+from labkit.backend.answers import Completed
 from labkit.cluster import images
 from labkit.errors import LabError
 from labkit.progress import Progress
@@ -45,7 +46,7 @@ def test_a_release_without_a_sample_is_named(tmp_path):
     assert "bookinfo.yaml" in caught.value.what
 
 
-class Docker:
+class Docker(Fake):
     """Keeps what it is told; `present` are the images it has, `failing` a word that makes a command fail."""
 
     def __init__(self, present=(), failing="", stderr="") -> None:

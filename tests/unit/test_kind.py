@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fake import Fake
 
 from labkit import backend
 from labkit.cluster import kind
@@ -15,8 +16,8 @@ from labkit.progress import Progress
 from labkit.settings import GATEWAY_HOST, settings
 
 
-class Engine:
-    """A venue whose engine knows one container, and whose ports are taken up to a limit."""
+class Engine(Fake):
+    """A machine whose engine knows one container, and whose ports are taken up to a limit."""
 
     def __init__(self, container: dict | None = None, taken: frozenset[int] = frozenset()) -> None:
         self.container, self.taken = container, taken

@@ -6,11 +6,11 @@ import json
 
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
 import pytest
+from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend
-from labkit.backend.live import Live
 from labkit.mesh import leftovers
 
 words = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1)
@@ -20,7 +20,7 @@ def line(kind="ConfigMap", namespace="default", name="left", owned="", managers=
     return "\t".join((kind, namespace, name, owned, managers)) + "\n"
 
 
-class Cluster(Live):
+class Cluster(Fake):
     """kubectl that knows these kinds, and prints this of all their objects."""
 
     def __init__(self, resources: str, written: str) -> None:
@@ -93,7 +93,7 @@ def test_nothing_is_listed_that_has_an_owner_or_that_kubernetes_wrote(objects):
 
 
 def test_a_volume_that_a_lab_left_is_a_leftover():
-    class Volumes(Live):
+    class Volumes(Fake):
         def kubernetes(self, method, path, body, query, content_type):
             listed = {"/api/v1/persistentvolumes": "forgotten", "/api/v1/namespaces": "kube-system"}
             if path not in listed:

@@ -9,12 +9,12 @@ from queue import Empty
 
 import pandas as pd
 import pytest
+from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 from jupyter_client import KernelManager
 
 from labkit import backend
-from labkit.backend.live import Live
 from labkit.errors import LabError
 from labkit.notebook.watching import stop, watch
 from labkit.show import live
@@ -27,7 +27,7 @@ def draw(frame):
     return nothing("Seen", f"{len(frame)} rows")
 
 
-class Clock(Live):
+class Clock(Fake):
     """Time that passes only while somebody sleeps."""
 
     def __init__(self):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from labkit.errors import LabError
 from labkit.recordings import files
-from labkit.recordings.files import Call, Head, Mark, Played, Tape
+from labkit.recordings.files import Call, Head, Mark, Played, Recording
 
 NAME = "42-a-lab"
 RUN = {"returncode": 0, "stdout": "short", "stderr": "", "seconds": 1.5}
@@ -70,8 +70,8 @@ def refusal(path) -> LabError:
 
 
 def played(path) -> list[Played]:
-    tape = Tape(path)
-    return [tape.played(number) for number in range(len(tape.head.cells))]
+    recording = Recording(path)
+    return [recording.played(number) for number in range(len(recording.head.cells))]
 
 
 # -- what JSON can say, and must not ---------------------------------------------------------------
@@ -207,11 +207,11 @@ READ = """
 import resource, sys, time
 from pathlib import Path
 from labkit.errors import LabError
-from labkit.recordings.files import Tape
+from labkit.recordings.files import Recording
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 before, began = peak(), time.process_time()
 try:
-    Tape(Path(sys.argv[1])).played(0)
+    Recording(Path(sys.argv[1])).played(0)
 except LabError as error:
     print((peak() - before) / 1024, time.process_time() - began)
 """

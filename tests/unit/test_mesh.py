@@ -6,11 +6,11 @@ import json
 
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
 import pytest
+from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend
-from labkit.backend.live import Live
 from labkit.mesh import diff, injection, istio, leftovers
 
 json_values = st.recursive(
@@ -80,7 +80,7 @@ def test_the_rules_are_those_that_were_put_in_place_each_once():
     ]
 
 
-class Answers(Live):
+class Answers(Fake):
     """An API server that knows these paths, and a shell that prints these manifests."""
 
     def __init__(self, objects=None, printed=None) -> None:

@@ -6,11 +6,12 @@ import re
 
 import pytest
 import yaml
+from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend
-from labkit.backend.protocol import Completed
+from labkit.backend.answers import Completed
 from labkit.cluster import downloads, packages
 from labkit.cluster.packages import addons, build, go, istio, recipes, steps, tools
 from labkit.cluster.packages.steps import STAMP, Step
@@ -71,7 +72,7 @@ def test_a_changed_program_changes_the_image(monkeypatch):
     assert build.key(image, recipes.recipe(image)) != before
 
 
-class Engine:
+class Engine(Fake):
     """Has the images whose keys it is given; counts builds."""
 
     def __init__(self, keys) -> None:
@@ -306,7 +307,7 @@ def test_all_is_here_once_the_node_image_was_built_and_while_the_engine_holds_it
 
 
 # -- the machine ------------------------------------------------------------------------------------
-class Bare:
+class Bare(Fake):
     def which(self, program):
         return None if program in ("go", "mvn") else program
 

@@ -13,11 +13,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from fake import Fake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit import backend
-from labkit.backend.live import Live
 from labkit.errors import LabError
 from labkit.mesh import proxy
 from labkit.mesh.proxy import changes, describe, dump
@@ -269,7 +269,7 @@ def test_an_answer_that_breaks_off_is_an_error_to_act_on():
 
 
 # -- the frames -----------------------------------------------------------------------------------
-class Clock(Live):
+class Clock(Fake):
     """A mesh of answers, whose time passes when somebody sleeps."""
 
     def __init__(self, started=1000.0) -> None:

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from playback import Cells
 
-from labkit import backend
+from labkit import backend, session
+from labkit.backend.requests import Command, Http, Kubernetes
 from labkit.errors import LabError
 from labkit.notebook.watching import watch
 from labkit.progress import Event, Progress
-from labkit.recordings import files, keys
-from labkit.recordings.replay import NotRecorded, NotYet, Recorded
+from labkit.recordings import files, keys, replay
+from labkit.recordings.replay import NotRecorded, NotYet, Replay
 from labkit.settings import settings
 from labkit.show.figure import nothing
 
@@ -34,13 +35,13 @@ def cells(home, tmp_path):
     return Cells(tmp_path)
 
 
-def played(mesh: Recorded, source: str, act, cell: str | None = None):
-    mesh.begin_cell(source, cell)
-    try:
-        with backend.use(mesh):
+def played(mesh: Replay, source: str, act, cell: str | None = None):
+    with backend.use(mesh):
+        session.begin_cell(source, cell)
+        try:
             return act()
-    finally:
-        mesh.end_cell()
+        finally:
+            session.end_cell()
 
 
 def say(*words: str):
@@ -69,7 +70,7 @@ def test_a_command_answers_as_it_did_and_is_not_run(cells, tmp_path):
     left.unlink()
     cells.write()
     heard = []
-    after = played(Recorded(), "%one", lambda: backend.run(["sh", "-c", source], check=False, on_line=heard.append))
+    after = played(Replay(), "%one", lambda: backend.run(["sh", "-c", source], check=False, on_line=heard.append))
     assert (after.returncode, after.stdout, after.stderr) == (3, "out\n", "err\n")
     assert after.seconds == before.seconds
     assert heard == ["out", "err"]
@@ -81,7 +82,7 @@ def test_answers_come_in_their_order_and_the_last_one_again(cells, tmp_path):
     counting = f"echo x >> {count}; wc -l < {count}"
     cells.cell("%count", lambda: [say(counting)().stdout.strip() for _ in range(3)])
     cells.write()
-    seen = played(Recorded(), "%count", lambda: [say(counting)().stdout.strip() for _ in range(5)])
+    seen = played(Replay(), "%count", lambda: [say(counting)().stdout.strip() for _ in range(5)])
     assert seen == ["1", "2", "3", "3", "3"]
 
 
@@ -93,7 +94,7 @@ def test_an_error_is_raised_as_it_was(cells):
 
     before = cells.cell("%fetch", fetch)
     cells.write()
-    after = played(Recorded(), "%fetch", fetch)
+    after = played(Replay(), "%fetch", fetch)
     assert (type(after), after.what, after.why, after.fix) == (type(before), before.what, before.why, before.fix)
 
 
@@ -113,7 +114,7 @@ def test_work_tells_its_outcome_and_its_progress_without_being_done(cells, home)
     before = cells.cell("%make", work)
     home.joinpath("made").unlink()
     cells.write()
-    assert played(Recorded(), "%make", work) == before
+    assert played(Replay(), "%make", work) == before
     assert not home.joinpath("made").exists()
 
 
@@ -125,12 +126,12 @@ def test_clocks_say_what_they_said(cells):
 
     before = cells.cell("%times", times)
     cells.write()
-    assert played(Recorded(), "%times", times) == before
+    assert played(Replay(), "%times", times) == before
 
 
-def test_strands_keep_their_own_clocks_whichever_threads_follow_them(cells):
+def test_sequences_keep_their_own_clocks_whichever_threads_follow_them(cells):
     def one(name: str):
-        with backend.strand(name):
+        with backend.sequence(name):
             say(f"echo {name}")()
             first = backend.now()
             say(f"echo {name} again")()
@@ -142,7 +143,7 @@ def test_strands_keep_their_own_clocks_whichever_threads_follow_them(cells):
 
     before = cells.cell("%many", many)
     cells.write()
-    assert played(Recorded(), "%many", many) == before
+    assert played(Replay(), "%many", many) == before
 
 
 def test_what_goes_on_beside_the_cells_is_not_recorded_and_not_started_again(cells, tmp_path):
@@ -156,7 +157,7 @@ def test_what_goes_on_beside_the_cells_is_not_recorded_and_not_started_again(cel
     assert cells.cell("%beside", beside)
     left.unlink()
     path = cells.write()
-    assert not played(Recorded(), "%beside", beside)
+    assert not played(Replay(), "%beside", beside)
     assert "touch" not in path.read_text().partition("\n")[2]
 
 
@@ -169,7 +170,7 @@ def test_waits_do_not_wait(cells):
     cells.cell("%wait", wait)
     cells.write()
     before = time.monotonic()
-    played(Recorded(), "%wait", wait)
+    played(Replay(), "%wait", wait)
     assert time.monotonic() - before < 0.3
 
 
@@ -178,7 +179,7 @@ def test_a_wait_for_what_never_came_ends_with_what_it_saw_and_without_waiting(ce
     cells.write()
     before = time.monotonic()
     with pytest.raises(LabError, match="did not come about"):
-        played(Recorded(), "%wait", lambda: backend.wait("it", say("echo no"), lambda _: False, timeout=30, every=0.2))
+        played(Replay(), "%wait", lambda: backend.wait("it", say("echo no"), lambda _: False, timeout=30, every=0.2))
     assert time.monotonic() - before < 2
 
 
@@ -193,7 +194,7 @@ def test_a_live_view_takes_its_time_only_where_somebody_looks(cells, monkeypatch
     monkeypatch.setenv("LABKIT_HEADLESS", headless)
     monkeypatch.setattr("labkit.show.live.Screen._open", lambda self: setattr(self, "_headless", True))
     before = time.monotonic()
-    played(Recorded(), "%watch", view)
+    played(Replay(), "%watch", view)
     assert shortest <= time.monotonic() - before <= longest
 
 
@@ -201,7 +202,7 @@ def test_a_live_view_takes_its_time_only_where_somebody_looks(cells, monkeypatch
 @pytest.fixture
 def lab(cells, kubectl):
     """goto, look, a wrong answer and a look, the answer and a look."""
-    cells.cell("goto('42')", lambda: (backend.enter("42"), say("echo start")()))
+    cells.cell("goto('42')", lambda: (session.enter("42"), say("echo start")()))
     cells.cell("look()", say("echo look"))
     cells.cell("%create wrong", change("wrong"), "aside")
     cells.cell("look()", say("echo look"), "aside")
@@ -215,24 +216,24 @@ def lab(cells, kubectl):
 def looks(lab, tmp_path):
     """The three looks differ in what they saw."""
     path = lab.write()
-    head, cells = files.head(path), [files.Tape(path).played(number) for number in range(7)]
+    head, cells = files.head(path), [files.Recording(path).played(number) for number in range(7)]
     for number, seen in ((1, "nothing"), (3, "wrong"), (5, "right")):
         [call] = cells[number].calls
         answer = {**call.answer, "stdout": seen}
         cells[number] = files.Played((files.replace(call, answer=answer),))
     files.write(path, head, cells)
-    return Recorded()
+    return Replay()
 
 
-def look(mesh: Recorded, cell: str | None = None) -> str:
+def look(mesh: Replay, cell: str | None = None) -> str:
     return played(mesh, "look()", say("echo look"), cell).stdout
 
 
-def goto(mesh: Recorded) -> None:
-    played(mesh, "goto('42')", lambda: (backend.enter("42"), say("echo start")()))
+def goto(mesh: Replay) -> None:
+    played(mesh, "goto('42')", lambda: (session.enter("42"), say("echo start")()))
 
 
-def create(mesh: Recorded, name: str, source: str | None = None):
+def create(mesh: Replay, name: str, source: str | None = None):
     return played(mesh, source or f"%create {name}", change(name))
 
 
@@ -283,7 +284,7 @@ def test_the_solution_typed_by_hand_counts_as_solved(looks):
 def test_a_new_kernel_goes_on_where_the_last_one_was(looks):
     goto(looks)
     create(looks, "right")
-    assert look(Recorded(), "cell-5") == "right"
+    assert look(Replay(), "cell-5") == "right"
 
 
 def test_another_recording_of_the_lab_starts_anew(looks, tmp_path):
@@ -291,9 +292,9 @@ def test_another_recording_of_the_lab_starts_anew(looks, tmp_path):
     create(looks, "right")
     path = tmp_path / "42-a-lab.jsonl"
     again = files.replace(files.head(path), recorded="2027-01-01T00:00:00Z")
-    files.write(path, again, [files.Tape(path).played(number) for number in range(7)])
+    files.write(path, again, [files.Recording(path).played(number) for number in range(7)])
     with pytest.raises(NotYet):
-        played(Recorded(), "%last", say("echo last"))
+        played(Replay(), "%last", say("echo last"))
 
 
 @pytest.mark.parametrize("kept", ["", "{}", '{"lab": "42"}', "[1]", '{"lab": 1, "recorded": 2, "done": 3}'])
@@ -306,11 +307,11 @@ def test_a_file_of_progress_that_makes_no_sense_is_as_good_as_none(looks, kept):
 
 def test_a_home_that_cannot_be_written_is_done_without(looks, monkeypatch):
     monkeypatch.setenv("LABKIT_HOME", "/dev/null/home")
-    mesh = Recorded()
+    mesh = Replay()
     goto(mesh)
     create(mesh, "right")
     assert look(mesh, "cell-5") == "right"
-    assert mesh.entered() == "42"
+    assert session.entered() == "42"
 
 
 # -- what was never recorded ------------------------------------------------------------------------
@@ -332,10 +333,10 @@ def test_a_manifest_that_was_changed_is_another_command(cells, kubectl, monkeypa
     command = 'kubectl apply -f "$LABKIT_MANIFESTS/07-x.yaml"'
     cells.cell("%apply", lambda: backend.run(["bash", "-c", command]))
     cells.write()
-    assert played(Recorded(), "%apply", lambda: backend.run(["bash", "-c", command])).returncode == 0
+    assert played(Replay(), "%apply", lambda: backend.run(["bash", "-c", command])).returncode == 0
     manifest.write_text("weight: 10")
     with pytest.raises(NotRecorded):
-        played(Recorded(), "%apply", lambda: backend.run(["bash", "-c", command]))
+        played(Replay(), "%apply", lambda: backend.run(["bash", "-c", command]))
 
 
 def test_what_reaches_out_is_refused(cells):
@@ -349,26 +350,26 @@ def test_what_reaches_out_is_refused(cells):
         lambda: backend.port_forward("default", "pod", 80).__enter__(),
     ):
         with pytest.raises(NotRecorded):
-            played(Recorded(), "# typed", reach)
+            played(Replay(), "# typed", reach)
 
 
 def test_without_any_recording_it_says_so(home):
     with pytest.raises(LabError, match="no recording"):
-        Recorded().describe()
+        replay.described()
 
 
 # -- what is kept of a request ------------------------------------------------------------------------
 def test_neither_cookies_nor_tokens_nor_keys_are_kept_of_a_request():
     secret = "c0ffee" * 4
-    http = keys.http("GET", "http://x/", {"Authorization": secret, "Cookie": secret}, None)
-    command = keys.command(["kubectl", "apply", "-f", "-"], "-----BEGIN PRIVATE " + f"KEY----- {secret}")
+    http = keys.kept(Http("GET", "http://x/", {"Authorization": secret, "Cookie": secret}))
+    command = keys.kept(Command(("kubectl", "apply", "-f", "-"), "-----BEGIN PRIVATE " + f"KEY----- {secret}"))
     assert secret not in json.dumps([http, command])
     assert http["headers"] == ["authorization", "cookie"]
 
 
 def test_a_key_made_anew_does_not_make_another_request():
     def body(modulus: str):
-        return keys.kubernetes("PUT", "/x", {"jwks": json.dumps({"n": modulus, "e": "AQAB"})}, {})
+        return keys.kept(Kubernetes("PUT", "/x", {"jwks": json.dumps({"n": modulus, "e": "AQAB"})}))
 
     assert body("a" * 342) == body("b" * 342) != body("a" * 340)
 
@@ -391,4 +392,4 @@ def test_a_key_made_anew_does_not_make_another_request():
     ],
 )
 def test_which_commands_change_something(argv, changes):
-    assert keys.changes("run", keys.command(argv, None)) == changes
+    assert Command(tuple(argv)).changes == changes

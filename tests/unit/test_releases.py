@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import pytest
 from company import LOGIN, Authority
+from fake import Fake
 from farend import busy, far_end, free_port, tampered
 
 from labkit import backend
 from labkit.backend import Completed
-from labkit.backend.live import Live
 from labkit.cluster import images, releases
 from labkit.cluster.downloads import archive_name
 from labkit.cluster.releases import Releases, diagnose, full_name
@@ -22,7 +22,7 @@ from labkit.settings import GATEWAY_API, ISTIO, KIND, KUBERNETES, settings
 
 
 @dataclass
-class Played(Live):
+class Played(Fake):
     """The engine answers from `answer`; time does not pass."""
 
     answer: Callable[[list[str]], tuple[int, str]]

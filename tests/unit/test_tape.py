@@ -15,7 +15,7 @@ from private import private_things
 
 from labkit.errors import LabError
 from labkit.recordings import files, scrub
-from labkit.recordings.files import Call, Head, Mark, Played, Tape
+from labkit.recordings.files import Call, Head, Mark, Played, Recording
 from labkit.settings import ISTIO
 
 KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\n-----END RSA " + "PRIVATE KEY-----"
@@ -30,8 +30,8 @@ PLANTED = {
 }
 
 
-def call(answer: dict, request: dict | None = None, kind: str = "which", strand: str = "", clocks=()) -> Call:
-    return Call(strand, kind, request or {"argv": ["true"]}, answer, 1.0, 0.5, tuple(clocks))
+def call(answer: dict, request: dict | None = None, kind: str = "which", sequence: str = "", clocks=()) -> Call:
+    return Call(sequence, kind, request or {"argv": ["true"]}, answer, 1.0, 0.5, tuple(clocks))
 
 
 def head(*cells: Mark, **changed) -> Head:
@@ -54,7 +54,7 @@ json_values = st.recursive(
 answers = st.dictionaries(st.text(string.ascii_letters, min_size=1, max_size=5), json_values, max_size=3)
 calls = st.builds(
     Call,
-    strand=st.sampled_from(["", "*", "a"]),
+    sequence=st.sampled_from(["", "*", "a"]),
     kind=st.sampled_from(["which", "forward"]),
     request=answers,
     answer=answers | st.text(min_size=files.LONG - 2, max_size=files.LONG + 2).map(lambda text: {"stdout": text}),
@@ -69,7 +69,7 @@ def test_what_was_written_is_read_again(tmp_path_factory, cells):
     path = tmp_path_factory.mktemp("tape") / "42-a-lab.jsonl"
     played = [Played(tuple(each), {"": (1.5, 2e9)}) for each in cells]
     files.write(path, head(*(Mark(str(n), f"%{n}") for n in range(len(cells)))), played)
-    assert [Tape(path).played(n) for n in range(len(cells))] == played
+    assert [Recording(path).played(n) for n in range(len(cells))] == played
 
 
 def test_a_long_answer_that_came_twice_stands_there_once(tmp_path):
@@ -83,7 +83,7 @@ def test_a_long_answer_that_came_twice_stands_there_once(tmp_path):
 # -- refused, with the file and the reason --------------------------------------------------------
 def refusal(path) -> LabError:
     with pytest.raises(LabError) as caught:
-        Tape(path).played(0)
+        Recording(path).played(0)
     return caught.value
 
 
@@ -176,7 +176,7 @@ def test_a_node_tells_nothing_of_the_machine():
 
 
 # -- the course's own -----------------------------------------------------------------------------
-RECORDINGS = files.tapes()
+RECORDINGS = files.recordings()
 
 
 def everything(path) -> str:

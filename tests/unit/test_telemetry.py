@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
 import pytest
+from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend
-from labkit.backend.live import Live
 from labkit.errors import LabError
 from labkit.mesh import telemetry
 from labkit.mesh.telemetry import names, prometheus, rates
@@ -141,7 +141,7 @@ def pod(name, phase="Running", namespace="default", container="istio-proxy"):
     }
 
 
-class Mesh(Live):
+class Mesh(Fake):
     """Pods by name → their metrics, or the error in their place; time passes as it is told."""
 
     def __init__(self, metrics, pods=None) -> None:
@@ -494,7 +494,7 @@ def test_an_empty_view_says_why(view, scrape, why, fix):
 
 
 # -- Prometheus -------------------------------------------------------------------------------------
-class Server(Live):
+class Server(Fake):
     """An API server with Prometheus behind it: endpoint → data, or the error in its place."""
 
     def __init__(self, **answers) -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import threading
 from contextlib import nullcontext
+from pathlib import Path
 from statistics import NormalDist
 
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
 import pytest
 import yaml
+from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend
-from labkit.backend.live import Live
-from labkit.backend.protocol import Response
+from labkit.backend.answers import Response
 from labkit.errors import LabError
 from labkit.mesh import traffic
 from labkit.mesh.traffic import breaker, client, fortio
@@ -115,7 +117,7 @@ def report(codes=None, percentiles=(50, 75, 90, 95, 99), connections=2):
     }
 
 
-class Pod(Live):
+class Pod(Fake):
     """A pod that runs fortio; remembers what it was asked."""
 
     def __init__(self, output="", returncode=0) -> None:
@@ -283,7 +285,7 @@ def test_however_a_sweep_ends_the_readers_rule_is_as_it_was(monkeypatch, ended):
 
 
 # -- steady -----------------------------------------------------------------------------------------
-class Gateway(Live):
+class Gateway(Fake):
     """Answers with these statuses, then with 200; None is no answer. `busy` is set at each request after `several`."""
 
     def __init__(self, *statuses, several=3) -> None:
@@ -391,11 +393,11 @@ def test_a_kernel_that_ends_ends_its_traffic():
     code = """
 import atexit, threading
 atexit.register(lambda: print([t.name for t in threading.enumerate()]))  # runs last
+from fake import Fake
 from labkit import backend
 from labkit.mesh import traffic
-from labkit.backend.live import Live
 
-class Gateway(Live):
+class Gateway(Fake):
     def gateway(self): return "http://127.0.0.1:8080"
     def http(self, *_): return backend.Response(200, {}, "", 0.0)
 
@@ -403,7 +405,8 @@ with backend.use(Gateway()):
     traffic.start()
     print(len(threading.enumerate()))
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, env=environment)
     assert ended.stdout == "2\n['MainThread']\n", ended.stderr
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labkit.backend.protocol import NotYours
+from labkit.backend.answers import NotYours
 
 PROGRAMS = ("kubectl", "istioctl")
 

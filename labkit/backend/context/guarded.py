@@ -7,8 +7,8 @@ import shutil
 import subprocess
 import sys
 
+from labkit.backend.answers import NotYours
 from labkit.backend.context import guard, shell
-from labkit.backend.protocol import NotYours
 from labkit.settings import NAMESPACE, settings
 
 

@@ -1,4 +1,4 @@
-"""The live venue: real processes, real sockets, the real clock."""
+"""The live backend: real processes, real sockets, the real clock."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-from labkit.backend import places
+from labkit.backend import requests
+from labkit.backend.answers import Completed, Response, Unreachable, kubernetes_error
 from labkit.backend.live import network
-from labkit.backend.protocol import Completed, Json, Response, Unreachable, kubernetes_error
+from labkit.backend.requests import Answer, Request
 from labkit.errors import LabError
-from labkit.progress import Report
 from labkit.settings import MANIFESTS, settings
 
 
@@ -32,16 +32,48 @@ class Live:
         self._running: set[subprocess.Popen] = set()
         self._interrupted = threading.Event()
 
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: str | None,
-        cwd: Path | None,
-        env: Mapping[str, str],
-        timeout: float | None,
-        on_line: Callable[[str], None] | None,
-    ) -> Completed:
+    def perform(self, request: Request[Answer]) -> Answer:
+        answer: Any = None  # that of a notice
+        match request:
+            case requests.Command():
+                answer = self._run(request)
+            case requests.Kubernetes():
+                answer = self._kubernetes(request)
+            case requests.Http():
+                answer = self._http(request)
+            case requests.Work(do=do, report=report):
+                answer = do(report)
+            case requests.Beside(name=name, do=do):
+                answer = _beside(name, do)
+            case requests.Text(path=path):
+                answer = path.read_text()
+            case requests.Exists(path=path):
+                answer = path.exists()
+            case requests.Which(program=program):
+                answer = shutil.which(program, path=_environment({})["PATH"])
+            case requests.PortIsFree(host=host, port=port):
+                answer = _port_is_free(host, port)
+            case requests.Download():
+                answer = self._download(request)
+        return answer
+
+    def connected(self, forward: requests.Forward) -> AbstractContextManager[Callable[[requests.PodGet], str]]:
+        from labkit.backend.live.forwarding import connected
+
+        return connected(self._client(), forward)
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def unix_time(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        self._interrupted.wait(seconds)
+        self._raise_if_interrupted()
+
+    def _run(self, request: requests.Command) -> Completed:
+        argv, stdin = request.argv, request.stdin
         started = self.now()
         try:
             process = subprocess.Popen(
@@ -49,8 +81,8 @@ class Live:
                 stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                cwd=cwd,
-                env=_environment(env),
+                cwd=request.cwd,
+                env=_environment(request.env),
                 text=True,
                 errors="replace",
                 start_new_session=True,
@@ -69,11 +101,11 @@ class Live:
         try:
             with _ends_with_us(process):
                 self._raise_if_interrupted()
-                stdout, stderr = _collect(process, stdin, timeout, on_line, argv)
+                stdout, stderr = _collect(process, stdin, request.timeout, request.on_line, argv)
         finally:
             self._running.discard(process)
         self._raise_if_interrupted()
-        return Completed(tuple(map(str, argv)), process.returncode, stdout, stderr, self.now() - started)
+        return Completed(argv, process.returncode, stdout, stderr, self.now() - started)
 
     @contextlib.contextmanager
     def interrupted(self) -> Iterator[None]:
@@ -89,62 +121,20 @@ class Live:
         if self._interrupted.is_set():
             raise KeyboardInterrupt
 
-    def work(self, name: str, do: Callable[[Report], Json], report: Report) -> Json:
-        return do(report)
-
-    def background(self, name: str, do: Callable[[], None]) -> Thread:
-        thread = threading.Thread(target=do, name=name, daemon=True)
-        thread.start()
-        return Thread(thread)
-
-    def read_text(self, path: Path) -> str:
-        return path.read_text()
-
-    def exists(self, path: Path) -> bool:
-        return path.exists()
-
-    def reader_folder(self) -> Path:
-        s = settings()
-        folder = next((each for each in (s.istio_folder, s.release_folder) if each.exists()), s.home)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def enter(self, lab: str) -> None:
-        places.remember(lab)
-
-    def entered(self) -> str | None:
-        return places.remembered()
-
-    def begin_cell(self, source: str, cell: str | None) -> None:
-        """Nothing here depends on which cell asks."""
-
-    def end_cell(self) -> None:
-        """As `begin_cell`."""
-
-    def watched(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def describe(self) -> str:
-        return places.live()
-
-    def which(self, program: str) -> str | None:
-        return shutil.which(program, path=_environment({})["PATH"])
-
-    def kubernetes(self, method: str, path: str, body: object, query: Mapping[str, str], content_type: str) -> str:
+    def _kubernetes(self, request: requests.Kubernetes) -> str:
         from urllib3.exceptions import HTTPError
 
         client = self._client()
-        headers = {"Accept": _accepted(method, path), "Content-Type": content_type}
-        request = client.param_serialize(
-            method,
-            path,
-            query_params=list(query.items()),
-            header_params=headers,
-            body=body,
+        call = client.param_serialize(
+            request.method,
+            request.path,
+            query_params=list(request.query.items()),
+            header_params={"Accept": _accepted(request.method, request.path), "Content-Type": request.content_type},
+            body=request.body,
             auth_settings=["BearerToken"],
         )
         try:
-            answer = client.call_api(*request, _request_timeout=(5, 60))
+            answer = client.call_api(*call, _request_timeout=(5, 60))
             text = answer.read().decode("utf-8", "replace")
         except HTTPError as error:
             raise kubernetes_error(0, "Unreachable", str(error)) from None
@@ -152,70 +142,41 @@ class Live:
             raise kubernetes_error(answer.status, answer.reason, text)
         return text
 
-    def port_forward(self, namespace: str, pod: str, port: int) -> AbstractContextManager[Callable[[str], str]]:
-        from labkit.backend.live.forwarding import port_forward
-
-        return port_forward(self._client(), namespace, pod, port)
-
-    def http(self, method: str, url: str, headers: Mapping[str, str], body: str | None, timeout: float) -> Response:
+    def _http(self, request: requests.Http) -> Response:
         import httpx
 
         from labkit.backend.live import clients
 
         started = self.now()
         try:
-            with clients.http(timeout) as client:
-                answer = client.request(method, url, headers=headers, content=body)
+            with clients.http(request.timeout) as client:
+                answer = client.request(
+                    request.method, request.url, headers=dict(request.headers), content=request.body
+                )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(
-                f"{method} {network.shown(url)} got no answer.",
+                f"{request.method} {network.shown(request.url)} got no answer.",
                 f"{type(error).__name__}: {error}",
                 "`labkit status` says what is up; `labkit up` brings up what is missing",
             ) from error
         return Response(answer.status_code, dict(answer.headers), answer.text, self.now() - started)
 
-    def download(self, url: str, to: Path, on_bytes: Callable[[int, int | None], None]) -> None:
+    def _download(self, request: requests.Download) -> None:
         from labkit.backend.live.downloading import download
 
-        download(url, to, on_bytes, self.sleep)
+        download(request.url, request.to, request.on_bytes, self.sleep)
 
-    def gateway(self) -> str:
-        import json
-
-        record = settings().cluster_record
-        if not record.exists():
-            raise _no_cluster(record)
-        return json.loads(record.read_text())["gateway"]
-
-    def owns_cluster(self) -> bool:
-        return True
-
-    def port_is_free(self, host: str, port: int) -> bool:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                return False
-            return True
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def unix_time(self) -> float:
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        self._interrupted.wait(seconds)
-        self._raise_if_interrupted()
-
-    def _client(self):
+    def _client(self) -> Any:
         """One client for each kubeconfig as it stands on disk; a new cluster means a new client."""
         from labkit.backend.live import clients
 
         path = settings().kubeconfig
         if not path.exists():
-            raise _no_cluster(path)
+            raise LabError(
+                "There is no cluster of the course's yet.",
+                f"{path} does not exist",
+                "run `labkit up --until cluster`, or notebook 00",
+            )
         key = (str(path), path.stat().st_mtime)
         if key not in self._clients:
             self._clients = {key: clients.kubernetes(path)}
@@ -247,12 +208,20 @@ def _accepted(method: str, path: str) -> str:
     return f"application/json;as={kind};g=meta.k8s.io;v=v1"
 
 
-def _no_cluster(missing: Path) -> LabError:
-    return LabError(
-        "There is no cluster of the course's yet.",
-        f"{missing} does not exist",
-        "run `labkit up --until cluster`, or notebook 00",
-    )
+def _beside(name: str, do: Callable[[], None]) -> Thread:
+    thread = threading.Thread(target=do, name=name, daemon=True)
+    thread.start()
+    return Thread(thread)
+
+
+def _port_is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:

@@ -12,23 +12,24 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-from labkit.backend.protocol import Unreachable, kubernetes_error
+from labkit.backend.answers import Unreachable, kubernetes_error
+from labkit.backend.requests import Forward, PodGet
 
 TIMEOUT = 20  # seconds that a pod may take over an answer
 
 
 @contextmanager
-def port_forward(client: Any, namespace: str, pod: str, port: int) -> Iterator[Callable[[str], str]]:
-    """One connection, kept open: yields get(path), which returns the text of the answer.
+def connected(client: Any, to: Forward) -> Iterator[Callable[[PodGet], str]]:
+    """One connection, kept open: yields what performs a GET over it, and returns the text of the answer.
 
     Raises KubernetesError where the API server refuses; get raises Unreachable where the pod does not answer with 200.
     """
-    forward = _open(client, namespace, pod, port)
+    forward = _open(client, to.namespace, to.pod, to.port)
     connection = HTTPConnection("localhost")
-    connection.sock, connection.auto_open = forward.socket(port), 0  # else a lost one is made anew, to this machine
+    connection.sock, connection.auto_open = forward.socket(to.port), 0  # else a lost one is made anew, to this machine
     connection.sock.settimeout(TIMEOUT)
     try:
-        yield lambda path: _get(connection, path, f"{pod}:{port}", lambda: forward.error(port))
+        yield lambda get: _get(connection, get.path, f"{to.pod}:{to.port}", lambda: forward.error(to.port))
     finally:
         connection.close()
         forward.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from labkit import backend
+from labkit import backend, session
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -15,7 +15,7 @@ PROPAGATION = 5.0  # seconds that a route may take to reach the gateway
 def page_from_outside() -> Seen:
     page = bookinfo.wait_for_page(timeout=PROPAGATION)
     return Seen(
-        page.title == bookinfo.TITLE, f"{backend.gateway()}{bookinfo.PAGE}: {page.status}, {page.seconds * 1000:.0f} ms"
+        page.title == bookinfo.TITLE, f"{session.gateway()}{bookinfo.PAGE}: {page.status}, {page.seconds * 1000:.0f} ms"
     )
 
 
@@ -35,7 +35,7 @@ def nothing_to_complain() -> Seen:
 
 def ratings_from_outside() -> Seen:
     bookinfo.wait_for_page("/ratings/0", timeout=PROPAGATION)
-    answer = backend.http("GET", f"{backend.gateway()}/ratings/0")
+    answer = backend.http("GET", f"{session.gateway()}/ratings/0")
     return Seen(answer.status == 200 and '"ratings"' in answer.text, f"GET /ratings/0: {answer.status}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from labkit import backend
+from labkit import backend, session
 from labkit.course import parts
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -69,7 +69,7 @@ def curl_alone_reads_details() -> Seen:
 
 
 def page_has_the_books_details() -> Seen:
-    page = backend.http("GET", backend.gateway() + bookinfo.PAGE)
+    page = backend.http("GET", session.gateway() + bookinfo.PAGE)
     whole = page.status == 200 and "Error fetching product details" not in page.text
     return Seen(whole, f"GET {bookinfo.PAGE}: {page.status}, {'with' if whole else 'without'} details")
 
@@ -84,7 +84,7 @@ def _as_intended(answers: pd.DataFrame, rights: set[tuple[str, str, str]]) -> Se
 
 
 def _status(path: str, headers: dict[str, str]) -> int:
-    return backend.http("GET", backend.gateway() + path, headers=headers).status
+    return backend.http("GET", session.gateway() + path, headers=headers).status
 
 
 def _token_rules() -> list[dict]:

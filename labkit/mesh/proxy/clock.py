@@ -142,14 +142,14 @@ def _watching(pods: list[Pod], holds: Holds | None) -> Iterator[_Watch]:
 
 
 def _watched(pod: Pod, stack: ExitStack, holds: Holds | None) -> Watched:
-    with backend.strand(pod["metadata"]["uid"]):
+    with backend.sequence(pod["metadata"]["uid"]):
         return Watched(pod, stack.enter_context(admin(pod)), holds)
 
 
 def _look(proxy: Watched, start: Start) -> None:
     """A pod that goes away while it is looked at is no failure; one that does not answer is."""
     try:
-        with backend.strand(proxy.pod["metadata"]["uid"]):
+        with backend.sequence(proxy.pod["metadata"]["uid"]):
             proxy.look(start)
     except (backend.Unreachable, backend.KubernetesError):
         meta = proxy.pod["metadata"]

@@ -129,7 +129,7 @@ def _proxies(namespace: str) -> list[dict[str, Any]]:
 
 def _ask(pod: Mapping[str, Any]) -> _Answer:
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-    with backend.strand(f"{name}.{namespace}"):
+    with backend.sequence(f"{name}.{namespace}"):
         return _answer(name, namespace)
 
 

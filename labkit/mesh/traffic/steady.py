@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from labkit import backend
+from labkit import backend, session
 from labkit.errors import LabError
 from labkit.mesh.bookinfo import PAGE
 
@@ -109,7 +109,7 @@ def start(rate: float = 5.0, seconds: float = 300.0, path: str = PAGE) -> Steady
             "`mesh.traffic.load(...)` sends a burst",
         )
     stop()
-    _current = Steady(backend.gateway() + path, rate, seconds)
+    _current = Steady(session.gateway() + path, rate, seconds)
     return _current
 
 
