@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from labkit import backend
+from labkit.backend import requests
 from labkit.backend.live import Live
 from labkit.errors import LabError
 from labkit.mesh import certificates, objects, traffic
@@ -26,10 +27,11 @@ class Overheard(Live):
         super().__init__()
         self.printed: list[str] = []
 
-    def run(self, argv, **how):
-        completed = super().run(argv, **how)
-        self.printed += [completed.stdout, completed.stderr]
-        return completed
+    def perform(self, request):
+        answer = super().perform(request)
+        if isinstance(request, requests.Command):
+            self.printed += [answer.stdout, answer.stderr]
+        return answer
 
 
 @pytest.fixture(scope="module")

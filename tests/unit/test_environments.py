@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from labkit import backend, cli, load_ipython_extension
+from labkit import backend, cli, load_ipython_extension, session
 from labkit.backend.live import Live
 from labkit.cluster import kind
 from labkit.errors import LabError
@@ -113,7 +113,7 @@ def run(words: list[str]) -> None:
         nobody = SimpleNamespace(register=lambda *_: None)
         with backend.use(Live()):
             load_ipython_extension(SimpleNamespace(register_magic_function=lambda *_: None, events=nobody))
-            backend.entered()
+            session.entered()
     else:
         sys.argv = ["labkit", *words]
         cli.main()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fake import Fake
 
 from labkit import backend
-from labkit.backend.live import Live
 from labkit.notebook import magics
 from labkit.settings import MANIFESTS, settings
 
 
-class Told(Live):
+class Told(Fake):
     """Keeps the command that it is told."""
 
     def run(self, argv, **options):
