@@ -58,9 +58,6 @@ def webhooks() -> pd.DataFrame:
     """
     import pandas as pd
 
-    path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
-    answer = json.loads(backend.kubernetes("GET", path, query={"labelSelector": "app=sidecar-injector"}))
-    found = [webhook for configuration in answer["items"] for webhook in configuration["webhooks"]]
     rows = [
         {
             "webhook": webhook["name"],
@@ -68,10 +65,18 @@ def webhooks() -> pd.DataFrame:
             "pod_labels": _selector(webhook["objectSelector"]),
             "if_istiod_is_silent": webhook["failurePolicy"],
         }
-        for webhook in found
+        for webhook in injectors()
         if DEACTIVATED not in webhook["namespaceSelector"].get("matchLabels", {})
     ]
     return pd.DataFrame(rows, columns=["webhook", "namespace_labels", "pod_labels", "if_istiod_is_silent"])
+
+
+def injectors() -> list[dict[str, Any]]:
+    """The webhooks by which the API server asks istiod about a new pod."""
+    found = objects.list_(
+        "mutatingwebhookconfigurations", group="admissionregistration.k8s.io", selector="app=sidecar-injector"
+    )
+    return [webhook for configuration in found for webhook in configuration.get("webhooks", [])]
 
 
 def redirect_rules(pod: dict[str, Any]) -> pd.DataFrame:

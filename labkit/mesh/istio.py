@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from labkit import backend
-from labkit.mesh import objects
+from labkit.mesh import injection, objects
 from labkit.mesh.diff import diff_each
 from labkit.settings import GATEWAY_NODE_PORT, ISTIO, settings
 from labkit.settings import NAMESPACE as READER
@@ -163,12 +163,7 @@ def scale_up(report: Callable[[str], None] = lambda _: None) -> None:
 def injector_is_ready() -> bool:
     """Whether a pod made now would be injected: istiod answers its webhook."""
     endpoints = objects.find("endpoints", CONTROL_PLANE, NAMESPACE) or {}
-    webhooks = backend.kubernetes(
-        "GET",
-        "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
-        query={"labelSelector": "app=sidecar-injector"},
-    )
-    configured = [w for item in json.loads(webhooks)["items"] for w in item["webhooks"]]
+    configured = injection.injectors()
     trusted = configured and all(w["clientConfig"].get("caBundle") for w in configured)
     return bool(trusted and any(subset.get("addresses") for subset in endpoints.get("subsets", [])))
 

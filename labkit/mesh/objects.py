@@ -20,6 +20,7 @@ _GROUPS = {
     "security.istio.io": "/apis/security.istio.io/v1",
     "telemetry.istio.io": "/apis/telemetry.istio.io/v1",
     "gateway.networking.k8s.io": "/apis/gateway.networking.k8s.io/v1",
+    "admissionregistration.k8s.io": "/apis/admissionregistration.k8s.io/v1",
     "apiextensions.k8s.io": "/apis/apiextensions.k8s.io/v1",
 }
 _BEFORE_V1 = {"envoyfilters": "/apis/networking.istio.io/v1alpha3"}  # kinds that have not come as far as their group
@@ -51,9 +52,9 @@ def list_(resource: str, namespace: str = "", *, group: str = "", selector: str 
         if error.status == 404:
             return []
         raise
-    # the API leaves it out of a list's items, and of Secrets only metadata come
+    # the API leaves it out of a list's items, and of Secrets only metadata come; of no Secrets, items is null
     kind = "Secret" if resource == "secrets" else answer["kind"].removesuffix("List")
-    return [{**item, "kind": kind} for item in answer["items"]]
+    return [{**item, "kind": kind} for item in answer["items"] or ()]
 
 
 def read(manifest: Path) -> list[dict[str, Any]]:

@@ -105,6 +105,16 @@ def test_a_volume_that_a_lab_left_is_a_leftover():
     assert (left.resource_and_group, left.namespace, left.name) == ("persistentvolumes", "", "forgotten")
 
 
+def test_where_no_secret_is_there_is_none_left():
+    class Empty(Fake):
+        def kubernetes(self, method, path, body, query, content_type):
+            # what an API server answers, of metadata alone, where a list is empty
+            return json.dumps({"kind": "PartialObjectMetadataList", "metadata": {}, "items": None})
+
+    with backend.use(Empty()):
+        assert leftovers.find("default", []) == []
+
+
 def test_a_kind_that_vanishes_while_it_is_asked_about_is_asked_no_more():
     class Vanishing(Cluster):
         def run(self, argv, **_):

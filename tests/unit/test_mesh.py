@@ -118,7 +118,7 @@ def test_webhooks_that_match_nothing_are_left_out():
     retired = {"matchLabels": {injection.DEACTIVATED: "never-match"}}
     path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
     items = [{"webhooks": [webhook("asked", asked), webhook("retired", retired)]}]
-    with backend.use(Answers({path: {"items": items}})):
+    with backend.use(Answers({path: {"kind": "List", "items": items}})):
         [row] = injection.webhooks().to_dict("records")
     assert row == {
         "webhook": "asked",
