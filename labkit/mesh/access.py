@@ -61,7 +61,7 @@ def ask(callers: Iterable[str] = (GATEWAY, *CALLERS)) -> pd.DataFrame:
 
 def _answers(name: str) -> list[tuple[str, str, str, int]]:
     if name == GATEWAY:
-        statuses = (backend.http(method, session.gateway() + PAGE).status for method in METHODS)
+        statuses = [backend.http(method, session.gateway() + PAGE).status for method in METHODS]
         return [(name, "productpage", method, status) for method, status in zip(METHODS, statuses, strict=True)]
     if name not in CALLERS:
         known = ", ".join((GATEWAY, *CALLERS))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from labkit import backend, session
 from labkit.errors import LabError
@@ -123,14 +123,19 @@ def wait_for_page(
 
     Raises LabError with the last answer seen.
     """
-    return backend.wait(
+    seen: Page | str = backend.wait(
         f"{session.gateway()}{path} with status {status}",
         observe=lambda: _try(path, headers),
         done=lambda seen: isinstance(seen, Page) and seen.status == status,
-        state=lambda seen: f"status {seen.status}" if isinstance(seen, Page) else seen,
+        state=_state,
         timeout=timeout,
         report=report,
     )
+    return cast(Page, seen)
+
+
+def _state(seen: Page | str) -> str:
+    return f"status {seen.status}" if isinstance(seen, Page) else seen
 
 
 def _try(path: str, headers: dict[str, str] | None) -> Page | str:

@@ -78,15 +78,7 @@ def install(report: Callable[[str], None] = lambda _: None) -> None:
     _wait_for_deletions(report)
     often = "values.global.proxy.readinessPeriodSeconds=2"
     backend.run(
-        [
-            settings().release_folder / "bin" / "istioctl",
-            "install",
-            "--set",
-            f"profile={PROFILE}",
-            "--set",
-            often,
-            "-y",
-        ],
+        [_istioctl(), "install", "--set", f"profile={PROFILE}", "--set", often, "-y"],
         on_line=lambda line: report(_without_banner(line)),
     )
     publish_gateway()
@@ -120,7 +112,7 @@ def publish_gateway() -> None:
 
 def uninstall() -> None:
     """`istioctl uninstall --purge -y`, and its namespace with it."""
-    backend.run([settings().release_folder / "bin" / "istioctl", "uninstall", "--purge", "-y"])
+    backend.run([_istioctl(), "uninstall", "--purge", "-y"])
     backend.run(["kubectl", "delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait"])
 
 
@@ -199,7 +191,7 @@ def analyze(namespace: str = READER) -> pd.DataFrame:
     """
     import pandas as pd
 
-    argv = [settings().release_folder / "bin" / "istioctl", "analyze", "--namespace", namespace, "--output", "json"]
+    argv = [_istioctl(), "analyze", "--namespace", namespace, "--output", "json"]
     completed = backend.run(argv, check=False)
     if completed.returncode and "[" not in completed.stdout:
         raise backend.CommandFailed(completed)
@@ -223,8 +215,12 @@ def _document(text: str) -> dict[str, Any]:
 
 @cache
 def _manifest_text(name: str) -> str:
-    argv = [settings().release_folder / "bin" / "istioctl", "manifest", "generate", "--set", f"profile={name}"]
-    return backend.run(argv).stdout
+    return backend.run([_istioctl(), "manifest", "generate", "--set", f"profile={name}"]).stdout
+
+
+def _istioctl() -> str:
+    """The release's own, whatever else is on PATH."""
+    return str(settings().release_folder / "bin" / "istioctl")
 
 
 def _profiles() -> list[str]:

@@ -97,8 +97,8 @@ def load(
         )
     options = [word for name, value in (headers or {}).items() for word in ("-H", f"{name}: {value}")]
     argv = ["kubectl", "exec", "--namespace", namespace, f"deploy/{FORTIO}", "--container", "fortio", "--",
-            "/usr/bin/fortio", "load", "-quiet", "-json", "-", "-c", connections, "-n", calls, "-qps", f"{qps:g}",
-            "-timeout", "10s", "-p", ",".join(map(str, PERCENTILES)), *options, url]  # fmt: skip
+            "/usr/bin/fortio", "load", "-quiet", "-json", "-", "-c", str(connections), "-n", str(calls),
+            "-qps", f"{qps:g}", "-timeout", "10s", "-p", ",".join(map(str, PERCENTILES)), *options, url]  # fmt: skip
     completed = backend.run(argv, check=False)
     if completed.returncode:
         raise backend.CommandFailed(
