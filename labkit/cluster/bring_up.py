@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labkit import backend
-from labkit.cluster import context, kind, sources
+from labkit.cluster import context, engine, kind, sources
 from labkit.cluster.source import ensure_release
 from labkit.progress import Progress, Report
 from labkit.settings import settings
@@ -33,6 +33,7 @@ def name() -> str:
 
 def _bring_up(report: Report) -> None:
     progress = Progress(report, backend.now)
+    engine.require(engine.PATIENT)
     if kind.is_up():
         return
     source = sources.choose()

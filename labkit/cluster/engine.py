@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from labkit import backend
+from labkit.cluster.together import together
 from labkit.errors import LabError
 from labkit.progress import Progress
 from labkit.settings import settings
@@ -19,6 +22,19 @@ CONFIGURATION = "/etc/docker/daemon.json"
 DAEMON = "/usr/sbin/dockerd"
 CAP_SYS_RESOURCE = 24  # its bit, see capabilities(7)
 # what kind asks of a kernel: https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
+PATIENCE = 1.2  # seconds in which an engine that is well has answered
+PATIENT = 30.0  # for who is about to make a cluster, and can wait for an engine that is waking up
+GRACE = 0.2  # seconds to end what gave no answer
+LONGEST = 300  # characters of an engine's own words that are passed on
+RESTART = "restart the container engine, until `docker info` answers"
+NETWORK = ("tcp://", "http://", "https://", "ssh://")  # of https://docs.docker.com/reference/cli/docker/#host-flag
+LOOPBACK = re.compile(r"[a-z]+://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?/?$")
+PODMAN = (
+    "`docker` is podman here, and the course does not support podman: kind's provider for it is experimental, "
+    "and the node image is made by Docker's own commands"
+)
+TO_LINUX = "Docker Desktop: `Switch to Linux containers`"
+TO_HERE = "`unset DOCKER_HOST DOCKER_CONTEXT` and `docker context use default`, with an engine on this machine"
 INOTIFY = {"fs.inotify.max_user_watches": 524288, "fs.inotify.max_user_instances": 512}
 
 
@@ -41,40 +57,99 @@ class Engine:
     data_folder: str = ""
 
 
-def state() -> Engine:
-    """Look at the engine: there or not, allowed or not, running or not, and what it has."""
-    if not backend.which("docker"):
-        return Engine(False, "there is no `docker` command on the PATH", _how_to_get_one())
-    answer = backend.run(["docker", "info", "--format", "{{json .}}"], check=False, timeout=30)
-    if answer.returncode:
-        return _unusable(answer.stderr.strip() or answer.stdout.strip())
-    return described(json.loads(answer.stdout))
+def state(patience: float = PATIENCE) -> Engine:
+    """Look at the engine: there or not, allowed or not, running or not, on this machine or not, and what it has.
+
+    Never raises: what `docker` prints is not relied on, and one that is silent for `patience` seconds is no engine.
+    """
+    seen = together({"engine": lambda: _look(patience)}, patience + GRACE)
+    return seen.get("engine") or _silent(patience)
 
 
-def require() -> Engine:
+def require(patience: float = PATIENCE) -> Engine:
     """The engine; raises LabError unless it is usable."""
-    engine = state()
+    engine = state(patience)
     if not engine.usable:
         raise LabError("No container engine can be used.", engine.why, engine.fix)
     return engine
 
 
-def described(info: dict) -> Engine:
-    """What `docker info` (https://docs.docker.com/reference/cli/docker/system/info/) says of a running engine."""
-    return Engine(
+def _look(patience: float) -> Engine:
+    if not backend.which("docker"):
+        return Engine(False, "there is no `docker` command on the PATH", _how_to_get_one())
+    try:
+        answer = backend.run(["docker", "info", "--format", "{{json .}}"], check=False, timeout=patience)
+        engine = described(answer.stdout, answer.stderr)
+        return _on_this_machine(engine, patience) if engine.usable else engine
+    except LabError as error:
+        return Engine(False, error.what, RESTART)
+
+
+def described(stdout: str, stderr: str = "") -> Engine:
+    """What `docker info` (https://docs.docker.com/reference/cli/docker/system/info/) says of an engine.
+
+    Whatever it printed: a daemon that is down is told by `ServerErrors`, or by empty values, or on standard error.
+    """
+    info = printed(stdout)
+    if "host" in info and "store" in info:  # https://docs.podman.io/en/latest/markdown/podman-info.1.html
+        return Engine(False, PODMAN, _how_to_get_one())
+    errors = info.get("ServerErrors")
+    if errors:
+        return _unusable(" ".join(map(str, errors)) if isinstance(errors, list) else str(errors))
+    engine = Engine(
         usable=True,
-        name=info["OperatingSystem"] if "Desktop" in info["OperatingSystem"] else "Docker",
-        version=info["ServerVersion"],
-        cpus=info["NCPU"],
-        memory=info["MemTotal"],
-        cgroup_version=int(info["CgroupVersion"]),
-        storage_driver=info["Driver"],
-        data_folder=info["DockerRootDir"],
+        name="Docker Desktop" if "Desktop" in _word(info, "OperatingSystem") else "Docker",
+        version=_word(info, "ServerVersion"),
+        cpus=_count(info, "NCPU"),
+        memory=_count(info, "MemTotal"),
+        cgroup_version=2 if _word(info, "CgroupVersion") == "2" else 1,  # engines that do not say know v1 alone
+        storage_driver=_word(info, "Driver"),
+        data_folder=_word(info, "DockerRootDir"),
     )
+    if not (engine.version and engine.cpus and engine.memory):
+        return _unusable(stderr or stdout)
+    if _word(info, "OSType") not in ("", "linux"):
+        return Engine(False, "it runs Windows containers, and the cluster takes Linux ones", TO_LINUX)
+    return engine
 
 
-def _unusable(why: str) -> Engine:
-    if "permission denied" in why.lower():
+def printed(text: str) -> dict[str, Any]:
+    """The JSON object in what a command printed, with warnings before and after it; empty if there is none."""
+    for candidate in (text, *(line for line in text.splitlines() if line.startswith("{"))):
+        try:
+            found = json.loads(candidate)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _word(info: dict[str, Any], key: str) -> str:
+    return value if isinstance(value := info.get(key), str) else ""
+
+
+def _count(info: dict[str, Any], key: str) -> int:
+    return value if isinstance(value := info.get(key), int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _on_this_machine(engine: Engine, patience: float) -> Engine:
+    """Elsewhere, the gateway's port would be mapped on that machine's 127.0.0.1, and nothing here would reach it."""
+    ask = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+    host = backend.run(ask, check=False, timeout=patience).stdout.strip()
+    if not host.startswith(NETWORK) or LOOPBACK.match(host):
+        return engine
+    return Engine(False, f"`docker` works on another machine ({host}), whose ports are not this machine's", TO_HERE)
+
+
+def _silent(patience: float) -> Engine:
+    return Engine(False, f"`docker info` gave no answer within {patience:.1f} s", RESTART)
+
+
+def _unusable(said: str) -> Engine:
+    words = said.strip().splitlines() or ["it says nothing of an engine"]
+    why = f"`docker info`: {words[-1][:LONGEST]}"
+    if "permission denied" in said.lower():
         return Engine(False, why, "let your user use it: `sudo usermod -aG docker $USER`, then sign out and in again")
     starting = {
         "darwin": "start Docker Desktop, or `colima start`",
@@ -107,7 +182,7 @@ def install(progress: Progress) -> Engine:
         if not backend.which("dockerd"):
             for command in (["update"], ["install", "--yes", "docker.io", "iptables"]):
                 backend.run(["apt-get", *command], env={"DEBIAN_FRONTEND": "noninteractive"}, on_line=note)
-        if not state().usable:
+        if not state(PATIENT).usable:
             _start()
         return backend.wait(
             "A Docker engine that answers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from labkit.settings import GATEWAY_HOST, GATEWAY_NODE_PORT, Settings, settings
 
 PORTS_TRIED = 20
 HIGHEST_PORT = 65535
-MARK = "/etc/istio-lab"  # an empty folder of the course's, mounted into its node: the proof that a cluster is ours
+MARKS = "/etc/istio-lab"  # where an empty folder of the course's is mounted into its node
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,17 @@ class Node:
 def node() -> Node | None:
     """The node as the engine has it now, None if there is none. Raises LabError where no engine answers."""
     name = f"{settings().cluster}-control-plane"
-    answer = backend.run(["docker", "container", "inspect", name], check=False)
-    if answer.returncode:
-        engine.require()
+    answer = backend.run(["docker", "container", "inspect", "--format", "{{json .}}", name], check=False)
+    found = engine.printed(answer.stdout)
+    if answer.returncode or not found:
+        engine.require(engine.PATIENT)
         return None
-    [found] = json.loads(answer.stdout)
     bindings = (found["HostConfig"].get("PortBindings") or {}).get(f"{GATEWAY_NODE_PORT}/tcp") or [{}]
     return Node(
         name=name,
         container=found["Id"],
         running=found["State"]["Running"],
-        # Docker Desktop puts a prefix of its own before the host's path
-        ours=any(m["Destination"] == MARK and m["Source"].endswith(str(_mark(settings()))) for m in found["Mounts"]),
+        ours=any(mount["Destination"] == mark(settings()) for mount in found["Mounts"]),
         port=int(bindings[0]["HostPort"]) if bindings[0].get("HostPort") else None,
     )
 
@@ -64,7 +64,7 @@ def up(source: Source, progress: Progress) -> None:
 
     Raises LabError: no engine, no port, a cluster of this name that is not the course's, kind's own failure.
     """
-    engine.require()
+    engine.require(engine.PATIENT)
     for program in ("kind", "kubectl"):
         source.tool(program, progress)
     remove_half_made(progress)
@@ -107,6 +107,7 @@ def answers() -> bool:
 
 def down(progress: Progress) -> bool:
     """Delete the cluster and what was written down about it; False if there was none."""
+    engine.require()
     existing = node()
     if existing and not existing.ours:
         raise _not_ours(existing)
@@ -143,7 +144,7 @@ def configuration(s: Settings, port: int, cgroup_version: int) -> str:
                 "extraPortMappings": [
                     {"containerPort": GATEWAY_NODE_PORT, "hostPort": port, "listenAddress": GATEWAY_HOST}
                 ],
-                "extraMounts": [{"hostPath": str(_mark(s)), "containerPath": MARK, "readOnly": True}],
+                "extraMounts": [{"hostPath": str(_marking(s)), "containerPath": mark(s), "readOnly": True}],
             }
         ],
     }
@@ -160,7 +161,16 @@ def _patches(cgroup_version: int) -> Iterator[dict[str, Any]]:
         yield {"kind": "KubeletConfiguration", "failCgroupV1": False}
 
 
-def _mark(s: Settings) -> Path:
+def mark(s: Settings) -> str:
+    """Where the course's folder is mounted in its node: the proof that a cluster is this home's own.
+
+    Engines keep that path as it was asked for. Of the folder's path on this machine Docker Desktop and the snap's
+    Docker tell their own versions.
+    """
+    return f"{MARKS}/{hashlib.sha256(str(s.home).encode()).hexdigest()[:16]}"
+
+
+def _marking(s: Settings) -> Path:
     return s.home / "owner"
 
 
@@ -169,6 +179,7 @@ def _was_finished(existing: Node) -> bool:
 
 
 def _is_up() -> bool:
+    engine.require()
     existing = node()
     return bool(existing and existing.ours and existing.running and _was_finished(existing)) and _readyz() == "ok"
 
@@ -186,9 +197,9 @@ def _kind() -> Path:
 
 def _create(image: str, progress: Progress) -> None:
     s = settings()
-    _mark(s).mkdir(parents=True, exist_ok=True)
+    _marking(s).mkdir(parents=True, exist_ok=True)
     port = free_port()
-    config = configuration(s, port, engine.state().cgroup_version)
+    config = configuration(s, port, engine.require(engine.PATIENT).cgroup_version)
     with progress.stage("create the cluster") as note, TemporaryDirectory() as scratch:
         if port != s.port:
             note(f"port {s.port} is taken: the gateway will be at {GATEWAY_HOST}:{port}")
@@ -205,6 +216,8 @@ def _create(image: str, progress: Progress) -> None:
         _keep_kubeconfig(fresh.read_text())
         note(f"gateway at {GATEWAY_HOST}:{port}")
     made = node()
+    if made is None:
+        raise LabError("The cluster is gone already.", "kind made it, and then its node was not there", "run it again")
     s.cluster_record.write_text(
         json.dumps({"container": made.container, "gateway": f"http://{GATEWAY_HOST}:{made.port}"})
     )

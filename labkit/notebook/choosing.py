@@ -7,15 +7,11 @@ from pathlib import Path
 from labkit import backend, session
 from labkit.backend.live import Live
 from labkit.cluster import engine
-from labkit.cluster.together import together
-from labkit.errors import LabError
 from labkit.recordings import replay
 from labkit.recordings.recorder import Recorder
 from labkit.recordings.replay import Replay
 from labkit.session import Session
 from labkit.settings import NAMESPACE, settings
-
-PATIENCE = 4.0  # seconds for an engine to answer; one that is stuck is none
 
 
 def begin(ipython) -> None:
@@ -46,7 +42,7 @@ def chosen() -> tuple[backend.Backend, Session]:
 def _named() -> tuple[backend.Backend, Session]:
     s = settings()
     if not s.venue:
-        return _live() if _engine_answers() else _recorded()
+        return _live() if engine.state().usable else _recorded()
     if s.context:
         return _context()
     return _live() if s.venue == "kind" else _recorded()
@@ -58,14 +54,6 @@ def _live() -> tuple[backend.Backend, Session]:
 
 def _recorded() -> tuple[backend.Backend, Session]:
     return Replay(), Session(describe=replay.described)
-
-
-def _engine_answers() -> bool:
-    try:
-        found = together({"engine": engine.state}, PATIENCE)
-    except LabError:
-        return False
-    return "engine" in found and found["engine"].usable
 
 
 def _context() -> tuple[backend.Backend, Session]:

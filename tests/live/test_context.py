@@ -18,7 +18,7 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
-from labkit import backend
+from labkit import backend, session
 from labkit.settings import ISTIO, MANIFESTS, NOTEBOOKS, settings
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("bookinfo_in_the_mesh")]
@@ -36,12 +36,12 @@ _IDENTITY = (
     "{{end}}"
 )
 ATTEMPTS = """
-from labkit import backend
+from labkit import backend, session
 from labkit.notebook import choosing
 from labkit.mesh import istio
 
-backend.install(choosing.chosen())
-print(backend.describe())
+choosing.take_up()
+print(session.describe())
 attempts = {
     "install": istio.install,
     "uninstall": istio.uninstall,
@@ -87,7 +87,7 @@ def reader(bookinfo_in_the_mesh, tmp_path_factory) -> Iterator[Reader]:
         kubeconfig.write_text(_kubeconfig(token))
         env = {"KUBECONFIG": str(kubeconfig), "LABKIT_HOME": str(folder / "home"), "LABKIT_NAMESPACE": NAMESPACE}
         path = os.pathsep.join([str(settings().bin), os.environ["PATH"]])  # where the reader has a kubectl of their own
-        env |= {"LABKIT_GATEWAY": backend.gateway(), "LABKIT_CACHE": str(settings().cache), "PATH": path}
+        env |= {"LABKIT_GATEWAY": session.gateway(), "LABKIT_CACHE": str(settings().cache), "PATH": path}
         yield Reader(kubeconfig, {**os.environ, **env})
     finally:
         backend.run(["kubectl", "delete", "--filename", "-", "--ignore-not-found", "--wait"], stdin=given)

@@ -45,6 +45,14 @@ def test_cpus(cores, status):
     assert doctor._cpus(cores).status == status
 
 
+def test_a_kernel_without_what_sidecars_need_is_named():
+    whole = frozenset(option for options in doctor.NETFILTER.values() for option in options)
+    assert doctor._redirects(whole).status == doctor._redirects(whole - {"IP_NF_NAT"}).status == "good"
+    lacking = doctor._redirects(whole - {"NETFILTER_XT_MATCH_OWNER"})
+    assert lacking.status == "bad"
+    assert "xt_owner" in lacking.value
+
+
 def test_inotify_names_only_what_is_low():
     low = doctor._inotify_limits({"max_user_watches": 524288, "max_user_instances": 128})
     assert low.status == "warning"
@@ -130,7 +138,7 @@ def test_only_what_is_bad_forbids_a_live_mesh():
 @pytest.fixture
 def healthy(monkeypatch):
     """Every probe answers at once."""
-    for probe in ("_engine", "_port", "_inotify", "_source"):
+    for probe in ("_engine", "_port", "_netfilter", "_inotify", "_source"):
         monkeypatch.setattr(doctor, probe, lambda probe=probe: [Finding(probe, "", "good")])
 
 

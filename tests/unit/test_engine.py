@@ -79,7 +79,7 @@ def test_requiring_an_engine_that_is_not_there_raises():
 def test_an_engine_that_answers_is_left_alone():
     machine = Machine(stdout=json.dumps(INFO))
     assert install(machine).usable
-    assert machine.ran == ["docker info --format {{json .}}"]
+    assert {command.split()[0] for command in machine.ran} == {"docker"}
 
 
 @pytest.mark.parametrize(("debian", "user"), [(False, 0), (True, 1000)])

@@ -81,11 +81,11 @@ CONTENTS: tuple[Callable[[Path], object], ...] = (
 def engine(home: Path, info: str) -> Path:
     """A `docker` that says this of itself, and has the course's node; the folder that it lies in."""
     node = {"Id": "abc", "State": {"Running": True}, "HostConfig": {"PortBindings": None},
-            "Mounts": [{"Destination": kind.MARK, "Source": f"{home}/owner"}]}  # fmt: skip
+            "Mounts": [{"Destination": f"{kind.MARKS}/abc", "Source": f"{home}/owner"}]}  # fmt: skip
     folder = home / "engine"
     folder.mkdir()
     program = folder / "docker"
-    answers = f"info) printf '%s\\n' '{info}';; container) printf '%s\\n' '{json.dumps([node])}';;"
+    answers = f"info) printf '%s\\n' '{info}';; container) printf '%s\\n' '{json.dumps(node)}';;"
     program.write_text(f"#!/bin/sh\ncase $1 in {answers} *) exit 1;; esac\n")
     program.chmod(0o755)
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,18 +25,18 @@ class Engine(Fake):
 
     def run(self, argv, **_) -> backend.Completed:
         found = self.container is not None
-        return backend.Completed(tuple(argv), 0 if found else 1, json.dumps([self.container]), "", 0.0)
+        return backend.Completed(tuple(argv), 0 if found else 1, json.dumps(self.container), "", 0.0)
 
     def port_is_free(self, host: str, port: int) -> bool:
         return port not in self.taken
 
 
-def container(source: str) -> dict:
+def container(mounted: str, source: str = "/") -> dict:
     return {
         "Id": "abc",
         "State": {"Running": True},
         "HostConfig": {"PortBindings": {"30080/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8081"}]}},
-        "Mounts": [{"Source": source, "Destination": kind.MARK}],
+        "Mounts": [{"Source": source, "Destination": mounted}],
     }
 
 
@@ -46,16 +47,36 @@ def home(monkeypatch, tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("prefix", ["", "/host_mnt"])
-def test_a_node_with_the_courses_mark_is_ours(home, prefix):
-    with backend.use(Engine(container(f"{prefix}{home}/owner"))):
+@pytest.mark.parametrize(
+    "told",
+    [
+        "{}/owner",
+        "/host_mnt{}/owner",
+        "/run/desktop/mnt/host/wsl/docker-desktop-bind-mounts/Ubuntu/0c5a",
+        "/snap/{}",
+    ],
+)
+def test_a_node_with_the_courses_mark_is_ours_whatever_the_engine_calls_the_folder(home, told):
+    with backend.use(Engine(container(kind.mark(settings()), told.format(home)))):
         node = kind.node()
     assert (node.ours, node.port, node.running) == (True, 8081, True)
 
 
 def test_a_node_of_another_home_is_not_ours():
-    with backend.use(Engine(container("/somewhere/else/owner"))):
+    other = replace(settings(), home=Path("/somewhere/else"))
+    with backend.use(Engine(container(kind.mark(other)))):
         assert not kind.node().ours
+
+
+@pytest.mark.parametrize("printed", ["", "null", "[]", "no JSON"])
+def test_an_engine_that_shows_no_container_has_none(monkeypatch, printed):
+    class Odd(Engine):
+        def run(self, argv, **_):
+            return backend.Completed(tuple(argv), 0, printed, "", 0.0)
+
+    monkeypatch.setattr(kind.engine, "require", lambda _: None)
+    with backend.use(Odd()):
+        assert kind.node() is None
 
 
 def test_the_next_free_port_is_taken():
@@ -106,7 +127,7 @@ def test_a_cluster_answers_before_kind_is_done_and_its_kubeconfig_is_the_owners_
 
 
 def test_a_cluster_without_a_node_or_without_an_admin_does_not_answer_yet(home, monkeypatch):
-    monkeypatch.setattr(kind.engine, "require", lambda: None)
+    monkeypatch.setattr(kind.engine, "require", lambda _: None)
     with backend.use(Making()):
         assert not kind.answers()
     assert not (home / "kubeconfig").exists()
@@ -118,7 +139,7 @@ def test_a_cluster_without_a_node_or_without_an_admin_does_not_answer_yet(home, 
 
 def test_an_unfinished_clusters_kubeconfig_goes_before_its_successor_comes(home):
     (home / "kubeconfig").write_text("stale")
-    with backend.use(Engine(container(f"{home}/owner"))):
+    with backend.use(Engine(container(kind.mark(settings())))):
         kind.remove_half_made(Progress(lambda event: None, lambda: 0.0))
     assert not (home / "kubeconfig").exists()
 

@@ -93,9 +93,11 @@ class Live:
                 f"no such program or folder: {error.filename}",
                 "`labkit doctor` says which tools are missing and where they come from",
             ) from error
-        except PermissionError as error:
+        except OSError as error:
             raise LabError(
-                f"`{argv[0]}` could not be started.", str(error), "make the file executable, or remove it"
+                f"`{argv[0]}` could not be started.",
+                str(error),
+                "make the file a program that this machine can execute, or remove it",
             ) from error
         self._running.add(process)
         try:
@@ -215,6 +217,9 @@ def _beside(name: str, do: Callable[[], None]) -> Thread:
 
 
 def _port_is_free(host: str, port: int) -> bool:
+    """By connecting first: macOS lets a second server bind to a port on which another listens on all addresses."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1):
+        return False
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
