@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from labkit import backend, session
@@ -64,9 +65,9 @@ def _context() -> tuple[backend.Backend, Session]:
 
     with backend.use(Live()) as live:
         context.keep()
-    guard = Guard(live, NAMESPACE)
-    with backend.use(guard):
+    guard, there = Guard(live, NAMESPACE), Session(gateway=context.gateway, owns_cluster=False)
+    with backend.use(guard), session.use(there):
         claim()
         found = f"Istio {version} found in place" if (version := istio.version()) else "no Istio in it"
     line = f"Live mesh: context {settings().context}, namespace {NAMESPACE}, {found}"
-    return guard, Session(lambda: line, context.gateway, owns_cluster=False)
+    return guard, replace(there, describe=lambda: line)
