@@ -30,7 +30,7 @@ from labkit.progress import Event
 from labkit.recordings import keys
 from labkit.recordings.files import Call
 from labkit.recordings.playing import is_the_courses_own
-from labkit.recordings.scrub import each_text, scrubbed
+from labkit.recordings.scrub import clean
 
 DIGITS = 6  # of a second: what is written down is what the notebook was told
 
@@ -95,7 +95,8 @@ class Recorder(Wrapper):
 
     def _end(self) -> None:
         with self._lock, self._file.open("a", encoding="utf-8") as file:
-            calls = [asdict(replace(call, clocks=tuple(clocks))) for call, clocks in self._calls]
+            # not before the cell is over: to look through an answer takes longer than to get it
+            calls = [clean(asdict(replace(call, clocks=tuple(clocks)))) for call, clocks in self._calls]
             cell = {"source": self._source, "enters": self._enters, "opening": self._opening, "calls": calls}
             file.write(json.dumps(cell, ensure_ascii=False) + "\n")
 
@@ -116,7 +117,7 @@ class Recorder(Wrapper):
     def _written(self, request: Request[Answer], do: Callable[[], Answer], told: list[Event] | None = None) -> Answer:
         if self._is_silent():
             return do()
-        asked = each_text(keys.kept(request), scrubbed)
+        asked = keys.kept(request)
         start, sequence = self._inner.now() - self._zero, current_sequence()
         try:
             answer = _rounded(do())
@@ -132,7 +133,7 @@ class Recorder(Wrapper):
     ) -> None:
         seconds = self._inner.now() - self._zero - start
         times = round(start, DIGITS), round(seconds, DIGITS)
-        call = Call(sequence, request.kind, asked, each_text(answer, scrubbed), *times, changes=request.changes)
+        call = Call(sequence, request.kind, asked, answer, *times, changes=request.changes)
         clocks: list[float] = []
         with self._lock:
             self._calls.append((call, clocks))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from private import private_things
+from private import of_the_machine
 
 from labkit import settings
 
@@ -145,9 +145,9 @@ def test_what_is_no_stray_constant_passes(source):
 
 
 # -- what is committed --------------------------------------------------------------------------
-def test_nothing_private_is_committed():
+def test_nothing_committed_tells_of_a_machine():
     files = [path for path in committed() if path.name != "test_notebooks.py"]  # it breaks the rules on purpose
-    assert {path.name: found for path in files if (found := private_things(text(path)))} == {}
+    assert {path.name: found for path in files if (found := of_the_machine(text(path)))} == {}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_nothing_private_is_committed():
     ["https://" + ".".join(["pypi", "org"]), "/".join(["", "root", "istio", "bin"]), "/".join(["", "home", "me", "x"])],
 )
 def test_a_private_thing_is_seen(words):
-    assert private_things(words)
+    assert of_the_machine(words)
 
 
 # -- one set of versions ------------------------------------------------------------------------

@@ -1,0 +1,54 @@
+"""Nothing that is committed holds a secret, whatever it is packed in."""
+
+from __future__ import annotations
+
+import base64
+import lzma
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from labkit.recordings import scrub
+from labkit.settings import REPOSITORY
+
+# what looks for secrets, or makes some up, says what they look like
+LOOKS_ALIKE = {
+    "labkit/mesh/certificates.py": {"what a Secret holds"},
+    "labkit/recordings/scrub.py": {"a session"},
+    "tests/unit/test_environments.py": {"a password"},
+    "tests/unit/test_mesh.py": {"what a Secret holds"},
+    "tests/unit/test_notebooks.py": {"a private key"},
+    "tests/unit/test_scrub.py": {
+        "a hash of a password", "a password", "a private key", "a session", "what a Secret holds",
+    },
+    "tests/unit/test_settings.py": {"a password"},
+}  # fmt: skip
+
+
+def secrets(path: Path) -> set[str]:
+    """Which secrets a file holds, unpacked where it is packed; of a picture, its letters."""
+    content = path.read_bytes()
+    return set(scrub.secrets((lzma.decompress(content) if path.suffix == ".xz" else content).decode("latin-1")))
+
+
+def committed() -> list[str]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.split("\0") if name and (REPOSITORY / name).exists()]
+
+
+@pytest.mark.parametrize("name", committed())
+def test_no_secret_is_committed(name):
+    assert secrets(REPOSITORY / name) == LOOKS_ALIKE.get(name, set())
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_that_is_there_is_found(tmp_path, packed):
+    key = ec.generate_private_key(ec.SECP256R1())
+    der = key.private_bytes(ser.Encoding.DER, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+    content = b"\x89PNG tls.key: " + base64.b64encode(der)
+    path = tmp_path / ("a.xz" if packed else "a.png")
+    path.write_bytes(lzma.compress(content) if packed else content)
+    assert secrets(path) == {"a private key"}
