@@ -13,11 +13,26 @@ if TYPE_CHECKING:
 
     from labkit import mesh, show
     from labkit.cluster import release
-    from labkit.notebook import check, doctor, goto, hint, solution, solve, stage, stop, up, watch, what_changed
+    from labkit.notebook import (
+        break_it,
+        check,
+        doctor,
+        goto,
+        hint,
+        outcome,
+        predict,
+        solution,
+        solve,
+        stage,
+        stop,
+        up,
+        watch,
+        what_changed,
+    )
 
 __all__ = [
-    "check", "doctor", "goto", "hint", "mesh", "release", "show", "solution", "solve", "stage", "stop", "up", "watch",
-    "what_changed",
+    "break_it", "check", "doctor", "goto", "hint", "mesh", "outcome", "predict", "release", "show", "solution", "solve",
+    "stage", "stop", "up", "watch", "what_changed",
 ]  # fmt: skip
 
 _MODULES = {"mesh": "labkit.mesh", "release": "labkit.cluster.release", "show": "labkit.show"}

@@ -189,6 +189,14 @@ def status() -> None:
 
 
 @app.command()
+def progress() -> None:
+    """Show how many of your predictions came true, lab by lab. They are kept on this machine, for you alone."""
+    from labkit.course import predictions
+
+    print(predictions.tally())
+
+
+@app.command()
 def record(
     notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers, as 05; without any, all of them.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Run nothing: say which recordings are out of date.")] = False,
@@ -231,6 +239,28 @@ def bench(
 
 
 @app.command()
+def versions(
+    newest: Annotated[
+        list[str] | None, typer.Option(help="istio or kind: write its newest release into labkit/versions.toml.")
+    ] = None,
+) -> None:
+    """Say what the course is written for, or move it to what is newest.
+
+    A move brings the checksums of all platforms. What it takes after it: `make test-live`, then `labkit record`.
+    """
+    from labkit.maintain import versions as moving
+    from labkit.settings import VERSIONS
+
+    for project in newest or []:
+        if project not in moving.PROJECTS:
+            raise typer.BadParameter(f"{project!r} is none of {', '.join(moving.PROJECTS)}", param_hint="--newest")
+        moved = moving.move(project, _progress())
+        print("\n".join(moved) or f"{project} is the newest already.")
+    if not newest:
+        print(VERSIONS.read_text("utf-8"))
+
+
+@app.command()
 def site() -> None:
     """Build the course as a static site from the notebooks' stored outputs.
 
@@ -248,8 +278,8 @@ def lab() -> None:
 
     The notebooks work on a live mesh where a container engine answers, else on a recorded one; LABKIT_VENUE says
     otherwise.
-    It listens on 127.0.0.1 alone, with a token. The notebooks are marked as trusted: else JupyterLab hides
-    their stored figures until each cell is run.
+    It listens on 127.0.0.1 alone, with a token. Notebooks as they were recorded are marked as trusted: else JupyterLab
+    hides their stored figures until each cell is run. Others are named, and are for you to trust.
     """
     from jupyterlab.labapp import LabApp
 
@@ -282,12 +312,18 @@ def _in_a_cluster_of_our_own(command: str) -> None:
 
 
 def _trust(notebooks: list[Path]) -> None:
+    """Sign those whose cells and outputs equal their recording's; name the others, and why."""
     import nbformat
     from nbformat.sign import NotebookNotary
 
+    from labkit.recordings.stored import difference
+
     notary = NotebookNotary()
     for path in notebooks:
-        notary.sign(nbformat.read(path, as_version=4))
+        if why := difference(path):
+            print(f"{path.name} is not marked as trusted: {why}")
+        else:
+            notary.sign(nbformat.read(path, as_version=4))
 
 
 def _print_event(event: Event) -> None:

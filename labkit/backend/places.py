@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 
+from labkit import state
 from labkit.settings import ISTIO, settings
 
 
 def remember(lab: str) -> None:
-    """The lab whose start the mesh was brought to. Raises OSError where the folder cannot be written."""
-    settings().home.mkdir(parents=True, exist_ok=True)
-    settings().lab_record.write_text(json.dumps({"lab": lab}))
+    """The lab whose start the mesh was brought to. Raises LabError where the folder cannot be written."""
+    state.write(settings().lab_record, {"lab": lab})
 
 
 def remembered() -> str | None:
     """The lab that was remembered last; None where none was, or the file is none of ours."""
-    try:
-        return str(json.loads(settings().lab_record.read_text())["lab"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    lab = state.read(settings().lab_record, {}).get("lab")
+    return lab if isinstance(lab, str) else None
 
 
 def made() -> dict[str, str]:
     """What `labkit up` wrote down about the cluster that it made; nothing where the file is none of ours."""
-    try:
-        found = json.loads(settings().cluster_record.read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return state.read(settings().cluster_record, {})
 
 
 def live() -> str:

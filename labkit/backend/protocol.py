@@ -43,9 +43,6 @@ class Backend(Protocol):
     def connected(self, forward: Forward) -> AbstractContextManager[Callable[[PodGet], str]]:
         """Hold a connection to a pod open inside the block."""
 
-    def interrupted(self) -> AbstractContextManager[None]:
-        """End the commands and the waits that other threads are in; inside the block no new one begins."""
-
     def now(self) -> float:
         """Seconds on a clock that never goes back; only differences mean anything."""
 
@@ -67,9 +64,6 @@ class Wrapper:
 
     def connected(self, forward: Forward) -> AbstractContextManager[Callable[[PodGet], str]]:
         return self._inner.connected(forward)
-
-    def interrupted(self) -> AbstractContextManager[None]:
-        return self._inner.interrupted()
 
     def now(self) -> float:
         return self._inner.now()

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from labkit.backend.answers import Background, Completed, Json, Response
-from labkit.backend.changing import command_changes
+from labkit import commands
+from labkit.backend.answers import Completed, Json, Response
+from labkit.backend.concurrency import Thread
 from labkit.progress import Report
 
 Answer = TypeVar("Answer")
@@ -69,7 +70,7 @@ class Command(Request[Completed]):
 
     @property
     def changes(self) -> bool:
-        return command_changes(self.argv)
+        return commands.changes(self.argv)
 
     def asked(self) -> dict[str, Any]:
         return {"argv": list(self.argv)} | ({} if self.stdin is None else {"stdin": self.stdin})
@@ -78,8 +79,9 @@ class Command(Request[Completed]):
         return {name: getattr(answer, name) for name in ("returncode", "stdout", "stderr", "seconds")}
 
     def read(self, written: Mapping[str, Any]) -> Completed:
-        for line in (written["stdout"] + written["stderr"]).splitlines() if self.on_line else ():
-            self.on_line(line)
+        told = self.on_line or (lambda line: None)
+        for line in (written["stdout"] + written["stderr"]).splitlines():
+            told(line)
         return Completed(self.argv, **written)
 
     @classmethod
@@ -227,12 +229,16 @@ class PortIsFree(Request[bool]):
 
 @dataclass(frozen=True)
 class Download(Request[None]):
-    """A file, fetched from where an earlier try was cut. `on_bytes` gets how many are there, and of how many."""
+    """A file, fetched from where an earlier try was cut. `on_bytes` gets how many are there, and of how many.
+
+    largest: bytes that it may have.
+    """
 
     kind: ClassVar[str] = "download"
     url: str
     to: Path = field(compare=False)
     on_bytes: Callable[[int, int | None], None] = field(compare=False)
+    largest: int = field(default=1 << 30, compare=False)
 
     def asked(self) -> dict[str, Any]:
         return {"url": self.url}
@@ -270,7 +276,7 @@ class Gateway(Work):
 
 
 @dataclass(frozen=True)
-class Beside(Request[Background]):
+class Beside(Request[Thread]):
     """Work that goes on in a thread beside the cells. What it asks is not recorded."""
 
     name: str

@@ -34,7 +34,7 @@ def name() -> str:
 def _bring_up(report: Report) -> None:
     progress = Progress(report, backend.now)
     engine.require(engine.PATIENT)
-    if kind.is_up():
+    if kind.is_up(engine.PATIENT):
         return
     source = sources.choose()
     ensure_release(source, progress)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from labkit import backend
-from labkit.backend.context import shell
+from labkit.api import access
+from labkit.backend.live import environment
 from labkit.cluster import sources
 from labkit.cluster.source import ensure_release
 from labkit.errors import LabError
@@ -20,22 +21,16 @@ _GATEWAY = "/api/v1/namespaces/istio-system/services/istio-ingressgateway"
 _SHARED = re.compile(r"default|istio-system|kube-.*")
 
 
-def keep() -> None:
-    """Copy the context out of the reader's kubeconfig into the course's own, alone, and with the reader's namespace.
+def open_way() -> Path:
+    """Open the way into the cluster for this process, with the reader's namespace; the kubeconfig of its commands.
 
-    Theirs is only read. Raises LabError: no such context, no namespace named, or one that is no reader's own.
+    The reader's own kubeconfig is only read. Raises LabError: no such context, no namespace named, or one that is no
+    reader's own.
     """
-    text = _read()
-    _refuse_namespace(_own_namespace(text))
-    kept = settings().kubeconfig
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    fresh = kept.with_name(f"{kept.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.touch(mode=0o600)
-    fresh.write_text(text)
-    backend.run(["kubectl", "config", "set-context", "--current", "--namespace", NAMESPACE, "--kubeconfig", fresh])
-    fresh.replace(kept)  # in one step: another kernel may read it meanwhile
-    shell.install()
+    s = settings()
+    readers = {"KUBECONFIG": s.readers_kubeconfig}
+    _refuse_namespace(_own_namespace(readers))
+    return access.start(s.context, NAMESPACE, s.kubeconfig, environment(readers))
 
 
 def find(progress: Progress) -> None:
@@ -104,13 +99,11 @@ def require() -> str:
         raise
 
 
-def _read() -> str:
-    """The context as a kubeconfig of its own. What its user's credentials come from stays as it is, plugins too."""
+def _own_namespace(readers: Mapping[str, str]) -> str:
+    """The namespace that the context itself names; "" where it names none."""
     s = settings()
     answer = backend.run(
-        ["kubectl", "config", "view", "--raw", "--minify", "--flatten", "--context", s.context],
-        env={"KUBECONFIG": s.readers_kubeconfig},
-        check=False,
+        ["kubectl", "config", "view", "--minify", "--output", "json", "--context", s.context], env=readers, check=False
     )
     if answer.returncode:
         raise LabError(
@@ -118,13 +111,7 @@ def _read() -> str:
             answer.stderr.strip(),
             "`kubectl config get-contexts` lists those that there are; LABKIT_VENUE=context:NAME names one of them",
         )
-    return answer.stdout
-
-
-def _own_namespace(kubeconfig: str) -> str:
-    import yaml
-
-    [context] = yaml.safe_load(kubeconfig)["contexts"]
+    [context] = json.loads(answer.stdout)["contexts"]
     return context["context"].get("namespace", "")
 
 

@@ -12,7 +12,6 @@ from typing import Literal
 from labkit import backend
 from labkit.cluster import engine, kind, sources
 from labkit.cluster.downloads import ARCHITECTURES, SYSTEMS
-from labkit.cluster.together import together
 from labkit.errors import LabError
 from labkit.settings import GATEWAY_HOST, ISTIO, KIND, KUBERNETES, settings
 
@@ -64,7 +63,9 @@ def _examine() -> list[Finding]:
 
 
 def _asked(probes: Mapping[str, Callable[[], list[Finding]]], seconds: float) -> dict[str, list[Finding]]:
-    return together({subject: partial(_without_raising, subject, probe) for subject, probe in probes.items()}, seconds)
+    return backend.together(
+        {subject: partial(_without_raising, subject, probe) for subject, probe in probes.items()}, seconds
+    )
 
 
 def can_run_live(findings: Sequence[Finding]) -> bool:

@@ -9,9 +9,8 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from labkit import backend
 from labkit.errors import LabError
@@ -23,7 +22,9 @@ ARCHITECTURES = ("amd64", "arm64")
 
 LARGEST = 1 << 30  # bytes unpacked; Istio's release is an eighth of it
 MOST_MEMBERS = 20_000
+DEEPEST = 40  # folders in folders; Istio's release has 11
 BLOCK = 1 << 20
+LARGEST_CHECKSUM = 1 << 20  # bytes
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _RELEASE = re.compile(r"[a-z]+-\d[\w.-]*")  # never a name that the course's own folder uses
@@ -43,7 +44,7 @@ def archive_name(version: str, system: str, architecture: str) -> str:
 def _known(kind: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
         raise LabError(
-            f"{word!r} is not a known {kind}.",
+            f"{word!r} is no {kind} that this course supports.",
             f"the course is written for, and tested with: {', '.join(known)}",
             f"choose {' or '.join(known)}",
         )
@@ -55,15 +56,16 @@ def fetch(url: str, checksum: str, to: Path, note: Callable[[str], None]) -> Pat
     `checksum` is the SHA-256 itself, or the address where it is published. A download that does not
     agree with it is deleted, so that the next call fetches anew. Raises LabError.
     """
-    if _kept(to):
+    pinned = checksum.lower() if _SHA256.fullmatch(checksum) else ""
+    if _kept(to, pinned):
         note(f"{to.name} is here already")
         return to
     fresh = to.with_name(to.name + ".unverified")
     try:
         backend.download(url, fresh, _told(to.name, note))
-        sha256 = checksum if _SHA256.fullmatch(checksum) else _published(checksum, to)
+        sha256 = pinned or _published(checksum, to)
         _verified(fresh, sha256)
-        _seal(to).write_text(sha256.lower())
+        _seal(to).write_text(sha256)
         fresh.replace(to)
     except OSError as error:
         raise _unwritable(to, error) from error
@@ -78,12 +80,12 @@ def _verified(fresh: Path, sha256: str) -> None:
         raise
 
 
-def _kept(file: Path) -> bool:
-    """Whether the file is still what was verified when it came; if not, it goes."""
+def _kept(file: Path, pinned: str) -> bool:
+    """Whether the file is still what was verified when it came, and is what it is to be; if not, it goes."""
     seal = _seal(file)
     if not file.exists() or not seal.exists():
         return False
-    if sha256_of(file) == seal.read_text():
+    if sha256_of(file) == seal.read_text() == (pinned or seal.read_text()):
         return True
     file.unlink()
     return False
@@ -109,7 +111,7 @@ def _told(name: str, note: Callable[[str], None]) -> Callable[[int, int | None],
 def _published(url: str, file: Path) -> str:
     note = file.with_name(file.name + ".published")
     try:
-        backend.download(url, note)
+        backend.download(url, note, largest=LARGEST_CHECKSUM)
         return checksum_for(file.name, note.read_text("utf-8", "replace"), url)
     finally:
         note.unlink(missing_ok=True)
@@ -161,7 +163,8 @@ def unpack(archive: Path, into: Path) -> Path:
     """The one folder that a release's .tar.gz holds, in the folder `into`: whole, or not there at all.
 
     A folder of that name that was there is replaced. Raises LabError for an archive that is truncated or
-    damaged, that reaches outside its folder (absolute paths, `..`, links, devices), or grows past all reason.
+    damaged, that reaches outside its folder (absolute paths, `..`), that holds what no release needs (links, devices,
+    sparse files, folders in folders without end), or that grows past all reason.
     """
     try:
         into.mkdir(parents=True, exist_ok=True)
@@ -177,6 +180,8 @@ def unpack(archive: Path, into: Path) -> Path:
         raise _refused(archive, f"it holds what it must not: {error}") from error
     except OSError as error:
         raise _unwritable(into, error) from error
+    except (ArithmeticError, LookupError, RecursionError, ValueError) as error:  # tarfile's, for what is no archive
+        raise _refused(archive, f"it is damaged ({type(error).__name__}: {error})") from error
 
 
 def _extract(archive: Path, into: Path) -> str:
@@ -184,7 +189,7 @@ def _extract(archive: Path, into: Path) -> str:
     tops: set[str] = set()
     with gzip.open(archive) as plain:
         stream = _Bounded(plain, archive)
-        with tarfile.open(fileobj=stream, mode="r|") as tar:
+        with tarfile.open(fileobj=cast("IO[bytes]", stream), mode="r|") as tar:
             for member in _accepted(tar, archive, tops):
                 tar.extract(member, into, filter="data")
         stream.drain()  # gzip's own checksum stands at the very end
@@ -209,15 +214,14 @@ def _accepted(tar: tarfile.TarFile, archive: Path, tops: set[str]) -> Iterator[t
 
 def refusal(member: tarfile.TarInfo) -> str | None:
     """Why a member of an archive is not unpacked; None where nothing speaks against it."""
-    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
-        return f"{member.name!r} is a device or a pipe"
+    if member.issym() or member.islnk():
+        return f"{member.name!r} is a link, and a release has none"
+    if not (member.isdir() or member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)) or member.issparse():
+        return f"{member.name!r} is neither a plain file nor a folder"
     if _escapes(member.name):
         return f"{member.name!r} lies outside the archive's folder"
-    folder = PurePosixPath(member.name).parent
-    if member.issym() and _leaves(folder, member.linkname):
-        return f"the link {member.name!r} leads outside, to {member.linkname!r}"
-    if member.islnk() and _escapes(member.linkname):
-        return f"the link {member.name!r} leads outside, to {member.linkname!r}"
+    if len(PurePosixPath(member.name).parts) > DEEPEST:
+        return f"{member.name[:80]!r}… lies in more than {DEEPEST} folders"
     return None
 
 
@@ -226,18 +230,10 @@ def _escapes(name: str) -> bool:
     return path.is_absolute() or ".." in path.parts or "\0" in name
 
 
-def _leaves(folder: PurePosixPath, target: str) -> bool:
-    """Whether a symbolic link in `folder`, followed step by step, ever stands above the archive's folder."""
-    if PurePosixPath(target).is_absolute():
-        return True
-    steps = [-1 if part == ".." else 1 for part in PurePosixPath(target).parts]
-    return min(accumulate(steps, initial=len(folder.parts))) < 1
-
-
 class _Bounded:
     """Reads up to LARGEST bytes: what a small archive expands to can fill neither memory nor disk."""
 
-    def __init__(self, file: IO[bytes], archive: Path) -> None:
+    def __init__(self, file: gzip.GzipFile, archive: Path) -> None:
         self._file, self._archive, self._left = file, archive, LARGEST
 
     def read(self, size: int) -> bytes:

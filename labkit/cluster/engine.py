@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import backend
-from labkit.cluster.together import together
+from labkit.cluster import debian
 from labkit.errors import LabError
 from labkit.progress import Progress
 from labkit.settings import settings
@@ -62,7 +62,7 @@ def state(patience: float = PATIENCE) -> Engine:
 
     Never raises: what `docker` prints is not relied on, and one that is silent for `patience` seconds is no engine.
     """
-    seen = together({"engine": lambda: _look(patience)}, patience + GRACE)
+    seen = backend.together({"engine": lambda: _look(patience)}, patience + GRACE)
     return seen.get("engine") or _silent(patience)
 
 
@@ -180,8 +180,7 @@ def install(progress: Progress) -> Engine:
         _work_around_missing_capability()
         _raise_inotify_limits()
         if not backend.which("dockerd"):
-            for command in (["update"], ["install", "--yes", "docker.io", "iptables"]):
-                backend.run(["apt-get", *command], env={"DEBIAN_FRONTEND": "noninteractive"}, on_line=note)
+            debian.install("docker.io", "iptables", on_line=note)
         if not state(PATIENT).usable:
             _start()
         return backend.wait(
@@ -198,7 +197,7 @@ def stop() -> bool:
     """End the daemon if `install` started it; whether it did."""
     if not _pid().exists():
         return False
-    by_pid = ["--stop", "--oknodo", "--retry", "30", "--pidfile", _pid(), "--exec", DAEMON]
+    by_pid = ["--stop", "--oknodo", "--retry", "30", "--pidfile", str(_pid()), "--exec", DAEMON]
     backend.run(["start-stop-daemon", *by_pid])
     _pid().unlink()
     return True
@@ -258,7 +257,7 @@ def has_capability(status: str, bit: int) -> bool:
 def _start() -> None:
     """In a session of its own, so that it outlives this command; its log and its process ID are below home."""
     settings().home.mkdir(parents=True, exist_ok=True)
-    background = ["--start", "--background", "--make-pidfile", "--pidfile", _pid(), "--output", _log()]
+    background = ["--start", "--background", "--make-pidfile", "--pidfile", str(_pid()), "--output", str(_log())]
     backend.run(["start-stop-daemon", *background, "--exec", DAEMON])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from labkit import backend
+from labkit import backend, state
 from labkit.backend import places
 from labkit.cluster import engine
 from labkit.cluster.source import Source
@@ -54,9 +53,9 @@ def node() -> Node | None:
     )
 
 
-def is_up() -> bool:
+def is_up(patience: float = engine.PATIENCE) -> bool:
     """Whether the course's cluster is whole, runs and answers. Raises LabError where no engine answers."""
-    return backend.work("look for the cluster", lambda _: _is_up())
+    return backend.work("look for the cluster", lambda _: _is_up(patience))
 
 
 def up(source: Source, progress: Progress) -> None:
@@ -70,6 +69,7 @@ def up(source: Source, progress: Progress) -> None:
     remove_half_made(progress)
     if existing := node():
         _wake(existing, progress)
+        _write_down(existing)
     else:
         _create(source.node_image(progress), progress)
     _wait_until_ready(progress)
@@ -97,7 +97,7 @@ def answers() -> bool:
         found = backend.run([_kind(), "get", "kubeconfig", "--name", settings().cluster], check=False)
         if found.returncode:
             return False
-        _keep_kubeconfig(found.stdout)
+        state.write_text(settings().kubeconfig, found.stdout)
     try:
         backend.kubernetes("GET", "/api/v1/namespaces/default")  # refused until kubeadm has made its owner an admin
     except backend.KubernetesError:
@@ -175,11 +175,15 @@ def _marking(s: Settings) -> Path:
 
 
 def _was_finished(existing: Node) -> bool:
-    return settings().kubeconfig.exists() and places.made().get("container") == existing.container
+    """Whether `up` came to the end of making it. A note of that which was damaged since is a note still."""
+    s = settings()
+    noted = places.made().get("container")
+    is_of_it = noted == existing.container if isinstance(noted, str) else s.cluster_record.exists()
+    return s.kubeconfig.exists() and is_of_it
 
 
-def _is_up() -> bool:
-    engine.require()
+def _is_up(patience: float) -> bool:
+    engine.require(patience)
     existing = node()
     return bool(existing and existing.ours and existing.running and _was_finished(existing)) and _readyz() == "ok"
 
@@ -204,7 +208,7 @@ def _create(image: str, progress: Progress) -> None:
         if port != s.port:
             note(f"port {s.port} is taken: the gateway will be at {GATEWAY_HOST}:{port}")
         fresh = Path(scratch, "kubeconfig")
-        options = ["--image", image, "--kubeconfig", fresh, "--config", "-"]
+        options = ["--image", image, "--kubeconfig", str(fresh), "--config", "-"]
         completed = backend.run(
             [_kind(), "create", "cluster", *options],
             stdin=config,
@@ -213,23 +217,31 @@ def _create(image: str, progress: Progress) -> None:
         )
         if completed.returncode:
             raise _creation_failed(completed)
-        _keep_kubeconfig(fresh.read_text())
+        state.write_text(s.kubeconfig, fresh.read_text())
         note(f"gateway at {GATEWAY_HOST}:{port}")
     made = node()
     if made is None:
         raise LabError("The cluster is gone already.", "kind made it, and then its node was not there", "run it again")
-    s.cluster_record.write_text(
-        json.dumps({"container": made.container, "gateway": f"http://{GATEWAY_HOST}:{made.port}"})
-    )
+    _write_down(made)
 
 
-def _keep_kubeconfig(text: str) -> None:
-    """In one step: other commands read it meanwhile."""
-    kubeconfig = settings().kubeconfig
-    fresh = kubeconfig.with_name(f"{kubeconfig.name}.fresh")
-    fresh.touch(mode=0o600)
-    fresh.write_text(text)
-    fresh.replace(kubeconfig)
+def _write_down(made: Node) -> None:
+    """What the course knows of its cluster, where that is not there or was damaged."""
+    s = settings()
+    known = {"container": made.container, "gateway": f"http://{GATEWAY_HOST}:{made.port}"}
+    if places.made() != known:
+        state.write(s.cluster_record, known)
+    if not _is_kubeconfig(s.kubeconfig):
+        found = backend.run([_kind(), "get", "kubeconfig", "--name", s.cluster])
+        state.write_text(s.kubeconfig, found.stdout)
+
+
+def _is_kubeconfig(path: Path) -> bool:
+    try:
+        document = yaml.safe_load(path.read_bytes())
+        return bool(document["clusters"] and document["contexts"] and document["users"])
+    except (OSError, ValueError, yaml.YAMLError, TypeError, KeyError, RecursionError):
+        return False
 
 
 def _delete(existing: Node, progress: Progress, outcome: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from labkit import backend
 from labkit.cluster import downloads, sources
 from labkit.progress import Progress, Report
-from labkit.settings import ISTIO, ISTIO_RELEASES, settings
+from labkit.settings import ISTIO, ISTIO_RELEASES, SHA256, settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,9 +47,25 @@ def size(archive: Path) -> int:
     return backend.work(f"size of {archive}", lambda _: archive.stat().st_size)
 
 
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file, as `sha256sum` tells it."""
+    return backend.work(f"SHA-256 of {file}", lambda _: downloads.sha256_of(file))
+
+
 def verify(copy: Path, archive: Path) -> str:
     """The SHA-256 of a copy of `archive`, which `download` returned. Raises LabError unless it is the published one."""
     return backend.work(f"verify {copy}", lambda _: _verified(copy, archive))
+
+
+def origin(archive: Path) -> pd.DataFrame:
+    """Where an archive that `download` returned comes from: what, value (text).
+
+    Its source, its SHA-256, the one that Istio published for this name ("" where versions.toml has none), and, a row
+    each, in what it differs from that.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(backend.work(f"origin of {archive}", lambda _: _origin(archive)), columns=["what", "value"])
 
 
 def damaged(archive: Path, how: Literal["cut", "changed"]) -> Path:
@@ -110,6 +126,12 @@ def _verified(copy: Path, archive: Path) -> str:
     sha256 = downloads.checksum_for(archive.name, published.read_text(), published.name)
     downloads.verify(copy, sha256)
     return sha256
+
+
+def _origin(archive: Path) -> list[list[str]]:
+    source = sources.choose()
+    sums = [["its SHA-256", downloads.sha256_of(archive)], ["published by Istio", SHA256.get(archive.name, "")]]
+    return [["source", source.name], *sums, *(["differs", each] for each in source.differences)]
 
 
 def _damaged(archive: Path, how: str) -> Path:

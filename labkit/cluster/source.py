@@ -16,6 +16,10 @@ class Source(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """All in which its archive of Istio differs from what the Istio project publishes."""
+
     def is_here(self) -> bool:
         """Whether nothing has to be fetched or built any more. Answers at once, and asks no network."""
 

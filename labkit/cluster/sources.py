@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from labkit import backend
 from labkit.cluster.packages import Packages
 from labkit.cluster.releases import Releases
 from labkit.cluster.source import Source
-from labkit.cluster.together import together
 from labkit.errors import LabError
 from labkit.settings import settings
 
@@ -22,11 +22,11 @@ def choose() -> Source:
     named = settings().source
     if named:
         return known[named]
-    here = together({name: source.is_here for name, source in known.items()}, PATIENCE)
+    here = backend.together({name: source.is_here for name, source in known.items()}, PATIENCE)
     for name, is_here in here.items():
         if is_here:
             return known[name]
-    reasons = together({name: source.reachable for name, source in known.items()}, PATIENCE)
+    reasons = backend.together({name: source.reachable for name, source in known.items()}, PATIENCE)
     for name, source in known.items():
         if name in reasons and reasons[name] is None:
             return source

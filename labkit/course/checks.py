@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
+from math import ceil
 
+from labkit import backend
 from labkit.errors import LabError
+
+EVERY = 0.5  # seconds between two looks at what is not true yet
 
 
 @dataclass(frozen=True)
@@ -18,37 +21,62 @@ class Seen:
     measured: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
-    """A claim, how it is observed, and what to do where it does not hold."""
+    """A claim, how it is observed, and what helps where it does not hold.
+
+    hint: where to look. remedy: the lines of a cell that makes the claim true, where those of the claims before it
+    have run; an exercise has hints and a solution of its own. within: seconds that it may take to become true, as
+    configuration takes a moment to reach the proxies.
+    """
 
     claim: str
     observe: Callable[[], Seen]
-    fix: str
+    hint: str = ""
+    remedy: tuple[str, ...] = ()
+    within: float = 0.0
 
     def run(self) -> Result:
-        """Observe. What stands in the way of observing makes the claim fail, with the reason."""
+        """Observe until the claim holds or its time is up, and tell what was seen last."""
+        ends = backend.now() + self.within if self.within else 0.0
+        seen = self._seen()
+        for _ in range(ceil(self.within / EVERY)):  # counted too: a clock that is played back may stand still
+            if seen.passed or backend.now() > ends:
+                break
+            backend.sleep(EVERY)
+            seen = self._seen()
+        return Result(self.claim, seen.passed, seen.measured)
+
+    def holds_now(self) -> bool:
+        """Whether the claim holds at this moment; nothing is waited for."""
+        return self._seen().passed
+
+    def _seen(self) -> Seen:
+        """What stands in the way of observing makes the claim fail, with the reason."""
         try:
-            seen = self.observe()
+            return self.observe()
         except LabError as error:
-            seen = Seen(False, f"{error.what} {error.why}".splitlines()[0])
-        return Result(self.claim, seen.passed, seen.measured, "" if seen.passed else self.fix)
+            return Seen(False, f"{error.what} {error.why}".splitlines()[0])
 
 
 @dataclass(frozen=True)
 class Result:
-    """A claim after its observation; `fix` is "" where it holds."""
+    """A claim after its observation."""
 
     claim: str
     passed: bool
     measured: str
-    fix: str
 
 
 @dataclass(frozen=True)
 class Report:
-    """The results of one check. As text it holds verdicts only, so that it is the same each time it passes."""
+    """The results of one check, of a lab or an exercise by its number.
 
+    As text it holds verdicts only, so that it is the same each time it passes. What does not hold is told as it was
+    seen; what to do about it, `hint` tells to whoever asks.
+    """
+
+    number: str
     results: tuple[Result, ...]
 
     @property
@@ -61,25 +89,17 @@ class Report:
 
     def _repr_html_(self) -> str:
         rows = "".join(map(_row, self.results))
-        return f"<table>{rows}</table><p><strong>{self._verdict()}</strong></p>"
+        return f"<table>{rows}</table><p><strong>{escape(self._verdict())}</strong></p>"
 
     def _verdict(self) -> str:
-        return f"{sum(result.passed for result in self.results)}/{len(self.results)} passed"
+        verdict = f"{sum(result.passed for result in self.results)}/{len(self.results)} passed"
+        return verdict if self.passed else f'{verdict}. If you are stuck: hint("{self.number}")'
 
 
 def _line(result: Result) -> str:
-    if result.passed:
-        return f"✓ {result.claim}"
-    return f"✗ {result.claim}\n  seen: {result.measured}\n  fix: {result.fix}"
+    return f"✓ {result.claim}" if result.passed else f"✗ {result.claim}\n  seen: {result.measured}"
 
 
 def _row(result: Result) -> str:
-    sign = "✓" if result.passed else "✗"
-    fix = f"<br><em>{_with_code(result.fix)}</em>" if result.fix else ""
-    cells = (sign, escape(result.claim) + fix, escape(result.measured))
-    return "<tr>" + "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells) + "</tr>"
-
-
-def _with_code(text: str) -> str:
-    """What stands between backticks is a command."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
+    cells = ("✓" if result.passed else "✗", result.claim, result.measured)
+    return "<tr>" + "".join(f'<td style="text-align:left">{escape(cell)}</td>' for cell in cells) + "</tr>"

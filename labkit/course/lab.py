@@ -1,29 +1,38 @@
-"""What a lab is: what stands at its start, what is claimed at its end, and a task."""
+"""What a lab is: what stands at its start, what is predicted on its way, what is claimed at its end, and a task."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from labkit.course.checks import Check
-from labkit.course.parts import Part
+from labkit.course.components import Component
+from labkit.course.predictions import Prediction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Exercise:
-    """A task with its hints, and a solution in kubectl's and istioctl's own words, run in the release's folder."""
+    """A task with its hints, and a solution in kubectl's and istioctl's own words, run in the release's folder.
+
+    fault: the commands that plant what the task is to find and to mend; without any, something is to be made.
+    """
 
     task: str
     hints: tuple[str, ...]
     solution: tuple[str, ...]
     checks: tuple[Check, ...]
+    fault: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Lab:
-    """`start`: the parts that stand when it begins, and nothing else. `exercise` is known as `NUMBER.1`."""
+    """`start`: the components that are ready when it begins, and nothing else.
+
+    The predictions are known as `NUMBER.1`, `NUMBER.2` … in their order, and so are the exercises.
+    """
 
     number: str
     title: str
-    start: tuple[Part, ...]
+    start: tuple[Component, ...]
+    predictions: tuple[Prediction, ...] = ()
     checks: tuple[Check, ...]
-    exercise: Exercise
+    exercises: tuple[Exercise, ...]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import re
 import shlex
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from labkit import backend, session
-from labkit.course import labs, parts
+from labkit.course import components, labs
 from labkit.course.checks import Report
 from labkit.course.lab import Lab
 from labkit.errors import LabError
@@ -25,6 +25,7 @@ from labkit.settings import MANIFESTS, NAMESPACE
 if TYPE_CHECKING:
     import pandas as pd
 
+NOTICED = 30.0  # seconds in which a planted fault shows
 STAGES = ("cluster", "istio", "bookinfo")
 
 
@@ -43,6 +44,7 @@ class Place:
 
 
 _hints_given: Counter[str] = Counter()
+_failing: dict[str, int | None] = {}  # by number: the first claim that did not hold when last checked
 
 
 def up(until: str, report: Listener) -> None:
@@ -54,11 +56,11 @@ def up(until: str, report: Listener) -> None:
     if until not in STAGES:
         raise LabError(f"There is no stage {until!r}.", f"the stages are {', '.join(STAGES)}", "name one of them")
     if until == "bookinfo":
-        parts.make_all(progress)
+        components.make_all(progress)
         return
-    wanted = (parts.CLUSTER,) if until == "cluster" else (parts.CLUSTER, parts.RELEASE, parts.ISTIO)
-    for part in wanted:
-        part.make(progress)
+    wanted = (components.CLUSTER,) if until == "cluster" else (components.CLUSTER, components.RELEASE, components.ISTIO)
+    for component in wanted:
+        component.ensure(progress)
 
 
 def goto(number: str, report: Listener) -> Place:
@@ -69,14 +71,15 @@ def goto(number: str, report: Listener) -> Place:
     lab = labs.lab(number)
     session.enter(number)
     progress = Progress(report, backend.now)
-    parts.CLUSTER.make(progress)
-    parts.wake_istiod(progress)
+    components.CLUSTER.ensure(progress)
+    components.wake_istiod(progress)
     _clear(lab, progress)
-    for part in lab.start[1:]:
-        part.make(progress)
+    for component in lab.start[1:]:
+        component.ensure(progress)
     _hints_given.clear()
-    found = (part.name for part in _beyond(lab) if not part.is_ours() and part.stands())
-    return Place(lab.number, lab.title, tuple(part.name for part in lab.start), tuple(found))
+    _failing.clear()
+    found = (component.name for component in _beyond(lab) if not component.is_ours() and component.is_ready())
+    return Place(lab.number, lab.title, tuple(component.name for component in lab.start), tuple(found))
 
 
 def what_changed() -> pd.DataFrame:
@@ -87,15 +90,15 @@ def what_changed() -> pd.DataFrame:
     import pandas as pd
 
     lab = _entered()
-    missing = [(part.name, "missing") for part in lab.start if not part.stands()]
-    added = [(part.name, "added") for part in _too_much(lab)]
-    left = [(str(found), "added") for found in leftovers.find(NAMESPACE, _known(parts.PARTS))]
+    missing = [(component.name, "missing") for component in lab.start if not component.is_ready()]
+    added = [(component.name, "added") for component in _too_much(lab)]
+    left = [(str(found), "added") for found in leftovers.find(NAMESPACE, _known(components.COMPONENTS))]
     return pd.DataFrame([*missing, *added, *left], columns=["what", "change"])
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A part of the course as it stands; `detail` is what was seen of it."""
+    """A component of the course as it stands; `detail` is what was seen of it."""
 
     name: str
     stands: bool
@@ -103,30 +106,77 @@ class Standing:
 
 
 def status() -> list[Standing]:
-    """Each part that `up` makes, in their order, observed now; where there is no cluster, none of them."""
+    """Each component that `up` makes, in their order, observed now; where there is no cluster, none of them."""
     standing: list[Standing] = []
-    for part in parts.UP:
+    for component in components.UP:
         if standing and not standing[0].stands:
-            standing.append(Standing(part.name, False, "no cluster"))
+            standing.append(Standing(component.name, False, "no cluster"))
             continue
-        standing.append(_standing(part))
+        standing.append(_standing(component))
     return standing
 
 
 def check(number: str) -> Report:
     """Observe what a lab (`05`) or an exercise (`05.1`) should have brought about. Raises LabError for unknown ones."""
     checks = labs.exercise(number).checks if "." in number else labs.lab(number).checks
-    return Report(tuple(check.run() for check in checks))
+    report = Report(number, tuple(check.run() for check in checks))
+    _failing[number] = next((n for n, result in enumerate(report.results) if not result.passed), None)
+    return report
+
+
+def break_it(number: str, report: Listener) -> str:
+    """Plant the fault of an exercise (`05.2`) and wait until its check notices; what is to be found, in one sentence.
+
+    Raises LabError where the exercise has no fault, or where nobody notices.
+    """
+    exercise = labs.exercise(number)
+    if not exercise.fault:
+        raise LabError(
+            f"Exercise {number} has nothing to break.",
+            "its task is to make something, not to find a fault",
+            f"read the task, or take a hint: hint('{number}')",
+        )
+    with Progress(report, backend.now).stage("something breaks"):
+        for command in exercise.fault:
+            _run(command)
+        backend.wait(
+            "A symptom of the fault",
+            observe=lambda: all(check.holds_now() for check in exercise.checks),
+            done=lambda well: not well,
+            state=lambda well: "all is well so far",
+            timeout=NOTICED,
+        )
+    return exercise.task
 
 
 def hint(number: str) -> str:
-    """The next hint of an exercise; after the last one, where to look for the solution."""
+    """The next hint of an exercise (`05.1`), or for a lab's (`05`) first claim that did not hold when last checked.
+
+    They go from a pointer to nearly the answer; after the last one, where to look for the solution.
+    """
+    if "." not in number:
+        return _hint_of_a_lab(number)
     hints = labs.exercise(number).hints
-    given = _hints_given[number]
-    _hints_given[number] += 1
-    if given >= len(hints):
-        return f"No more hints. solution('{number}') shows one way, solve('{number}') takes it."
-    return f"Hint {given + 1} of {len(hints)}: {hints[given]}"
+    if (given := _given(number)) < len(hints):
+        return f"Hint {given + 1} of {len(hints)}: {hints[given]}"
+    return f"No more hints. solution('{number}') shows one way, solve('{number}') takes it."
+
+
+def _hint_of_a_lab(number: str) -> str:
+    checks = labs.lab(number).checks
+    failing = _failing.get(number, 0)
+    if failing is None:
+        return f"Nothing to hint at: all claims of lab {number} held when they were last checked."
+    check = checks[failing]
+    if _given(f"{number}: {check.claim}") == 0:
+        return f"{check.claim}: {check.hint}"
+    return "\n".join(["A cell that does it, where those before it have run:", "", *check.remedy])
+
+
+def _given(key: str) -> int:
+    """How many hints were given before this one."""
+    _hints_given[key] += 1
+    return _hints_given[key] - 1
 
 
 def solution(number: str) -> str:
@@ -146,15 +196,15 @@ def solve(number: str, report: Listener) -> None:
         if _makes_what_exists(command):
             continue
         with progress.stage(command) as note:
-            backend.run(shlex.split(_expanded(command)), cwd=session.reader_folder(), on_line=note)
+            _run(command, note)
 
 
-def _standing(part: parts.Part) -> Standing:
+def _standing(component: components.Component) -> Standing:
     try:
-        stands = part.stands()
+        stands = component.is_ready()
     except LabError as error:
-        return Standing(part.name, False, f"{error.what} {error.why}".splitlines()[0])
-    return Standing(part.name, stands, part.detail() if stands else "not there")
+        return Standing(component.name, False, f"{error.what} {error.why}".splitlines()[0])
+    return Standing(component.name, stands, component.detail() if stands else "not there")
 
 
 def _clear(lab: Lab, progress: Progress) -> None:
@@ -164,20 +214,20 @@ def _clear(lab: Lab, progress: Progress) -> None:
         with progress.stage("clear what earlier work left") as note:
             note(", ".join(map(str, found)))
             leftovers.remove(found)
-    for part in reversed(surplus):
-        part.remove(progress)
+    for component in reversed(surplus):
+        component.remove(progress)
 
 
-def _too_much(lab: Lab) -> list[parts.Part]:
-    return [part for part in _beyond(lab) if part.is_ours() and part.stands()]
+def _too_much(lab: Lab) -> list[components.Component]:
+    return [component for component in _beyond(lab) if component.is_ours() and component.is_ready()]
 
 
-def _beyond(lab: Lab) -> list[parts.Part]:
-    return [part for part in parts.PARTS if part not in lab.start]
+def _beyond(lab: Lab) -> list[components.Component]:
+    return [component for component in components.COMPONENTS if component not in lab.start]
 
 
-def _known(of: tuple[parts.Part, ...]) -> list[dict]:
-    return [document for part in of for document in part.objects()]
+def _known(of: tuple[components.Component, ...]) -> list[dict]:
+    return [document for component in of for document in component.objects()]
 
 
 def _entered() -> Lab:
@@ -187,6 +237,10 @@ def _entered() -> Lab:
             "Nothing to compare with yet.", "no lab has been started here", "run the first cell of a notebook: goto(…)"
         )
     return labs.lab(number)
+
+
+def _run(command: str, on_line: Callable[[str], None] | None = None) -> None:
+    backend.run(shlex.split(_expanded(command)), cwd=session.reader_folder(), on_line=on_line)
 
 
 def _expanded(command: str) -> str:
@@ -208,16 +262,10 @@ def _manifest_diff(manifest: Path) -> list[str]:
 
 
 def _object_diff(document: dict) -> list[str]:
-    group = document["apiVersion"].rpartition("/")[0]
-    resource, name = _plural(document["kind"]), document["metadata"]["name"]
-    live = objects.find(resource, name, NAMESPACE, group=group)
+    live = objects.find_like(document, NAMESPACE)
     # both in the order of the alphabet, which is the API server's: what only stands elsewhere is no difference
     before = yaml.safe_dump(live["spec"]).splitlines() if live else []
     after = yaml.safe_dump(document["spec"]).splitlines()
-    titles = (f"{resource}/{name} (now)", f"{resource}/{name} (solved)")
+    what = f"{objects.kind_of(document).plural}/{document['metadata']['name']}"
+    titles = (f"{what} (now)", f"{what} (solved)")
     return list(difflib.unified_diff(before, after, *titles, lineterm=""))
-
-
-def _plural(kind: str) -> str:
-    """As the API has it: gateways, serviceentries, authorizationpolicies."""
-    return re.sub(r"(?<![aeiou])y$", "ie", kind.lower()) + "s"

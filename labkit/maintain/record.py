@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -19,11 +18,11 @@ from labkit.errors import LabError
 from labkit.progress import Progress, Report
 from labkit.recordings import files
 from labkit.recordings.files import Call, Head, Mark, Played
+from labkit.recordings.stored import AT_START, code, difference, digest
 from labkit.settings import NOTEBOOKS
 
 CELL_TIMEOUT = 180  # seconds, unless a cell's tag `timeout=N` asks for more; a cell that hangs must not hang the rest
 ASIDE = "aside"  # the tag of cells that no later one builds upon
-AT_START = "check-at-the-start"  # the id of a cell that runs where a lab begins, and stands in no notebook
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def record(numbers: list[str], report: Report) -> None:
 
 def stale(numbers: list[str]) -> list[Stale]:
     """The notebooks whose recordings no longer match their cells or outputs, each with the first difference."""
-    found = ((path.stem, _difference(path)) for path in _chosen(numbers))
+    found = ((path.stem, difference(path)) for path in _chosen(numbers))
     return [Stale(notebook, why) for notebook, why in found if why]
 
 
@@ -79,7 +78,7 @@ def _record(path: Path, asked: Path) -> None:
         notebook=path.stem,
         recorded=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         mesh=places.live(),
-        cells=tuple(_marks(_code(notebook), cells)),
+        cells=tuple(_marks(code(notebook), cells)),
     )
     files.write(files.of(path.stem), heading, map(_played, cells))
     _without_check_at_the_start(notebook)
@@ -92,7 +91,7 @@ def _check_at_the_start(notebook: Any, lab: str) -> None:
 
     begins = next((n for n, cell in enumerate(notebook.cells) if cell.source == f'goto("{lab}")'), 0)
     if lab == "00":  # it begins without a cluster
-        begins = notebook.cells.index(_code(notebook)[0])
+        begins = notebook.cells.index(code(notebook)[0])
     check = new_code_cell(f'check("{lab}")', id=AT_START, metadata={"tags": [ASIDE]})
     notebook.cells.insert(begins + 1, check)
 
@@ -100,7 +99,7 @@ def _check_at_the_start(notebook: Any, lab: str) -> None:
 def _without_check_at_the_start(notebook: Any) -> None:
     """And the cells numbered as they are without it."""
     notebook.cells = [cell for cell in notebook.cells if cell.id != AT_START]
-    for number, cell in enumerate(_code(notebook), start=1):
+    for number, cell in enumerate(code(notebook), start=1):
         cell.execution_count = number
         for output in cell.outputs:
             if "execution_count" in output:
@@ -136,10 +135,6 @@ def _tidy(notebook: Any) -> None:
 
 
 # -- what was asked, and by which cell --------------------------------------------------------------
-def _code(notebook: Any) -> list[Any]:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
 def _marks(cells: list[Any], asked: list[dict[str, Any]]) -> Iterable[Mark]:
     """Raises LabError unless each cell was written down. The first one loads the extension, with which that begins."""
     written = [cells[0].source if number == 0 else each["source"] for number, each in enumerate(asked)]
@@ -156,33 +151,10 @@ def _marks(cells: list[Any], asked: list[dict[str, Any]]) -> Iterable[Mark]:
             aside=ASIDE in cell.metadata.get("tags", []),
             changes=any(call["changes"] for call in each["calls"]),
             enters=each["enters"],
-            outputs=_digest(cell),
+            outputs=digest(cell),
         )
 
 
 def _played(cell: dict[str, Any]) -> Played:
     calls = tuple(Call(**{**call, "clocks": tuple(call["clocks"])}) for call in cell["calls"])
     return Played(calls, {sequence: tuple(clocks) for sequence, clocks in cell["opening"].items()})
-
-
-def _digest(cell: Any) -> str:
-    shown = [{**output, "execution_count": None} for output in cell.outputs]
-    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _difference(path: Path) -> str:
-    """The first thing in which a notebook and its recording differ; "" where they agree."""
-    import nbformat
-
-    cells = _code(nbformat.read(path, as_version=4))
-    try:
-        recorded = files.Recording(files.of(path.stem)).head.cells
-    except LabError as error:
-        return f"{error.what} {error.why}"
-    marks = [mark for mark in recorded if mark.cell != AT_START]
-    for number, (cell, mark) in enumerate(zip(cells, marks, strict=False), start=1):
-        if cell.source != mark.source:
-            return f"cell {number} ({cell.id}) is another than the one recorded"
-        if _digest(cell) != mark.outputs:
-            return f"the stored output of cell {number} ({cell.id}) is not of the recorded run"
-    return "" if len(cells) == len(marks) else f"it has {len(cells)} code cells, {len(marks)} were recorded"

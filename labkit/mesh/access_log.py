@@ -9,8 +9,9 @@ import re
 from typing import TYPE_CHECKING
 
 from labkit import backend
-from labkit.mesh.proxy.pods import find
+from labkit.mesh.proxy.pods import Pod, find, with_proxy
 from labkit.mesh.workloads import PROXY
+from labkit.settings import NAMESPACE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,25 @@ FIELDS = (
     "upstream_cluster", "upstream_local_address", "downstream_local_address", "downstream_remote_address",
     "requested_server_name", "route_name",
 )  # fmt: skip
-_FIELD = re.compile(r'^\[([^\]]*)\]|"([^"]*)"|(\S+)')
+_PLAIN, _QUOTED, _ANYTHING = r"(\S+)", r'"([^"]*)"', r'"(.*)"'
+_IN_QUOTES = {
+    "request",
+    "upstream_transport_failure_reason",
+    "x_forwarded_for",
+    "x_request_id",
+    "authority",
+    "upstream_host",
+}
+# Envoy writes a header as it came: a user agent may hold quotation marks
+_LINE = re.compile(
+    " ".join(
+        r"\[([^\]]*)\]" if name == "start_time"
+        else _ANYTHING if name == "user_agent"
+        else _QUOTED if name in _IN_QUOTES
+        else _PLAIN
+        for name in FIELDS
+    )
+)  # fmt: skip
 _LINES = 1000  # of the log's end: enough for what was asked just now
 
 
@@ -35,22 +54,70 @@ def entry(pod: str, path: str, timeout: float = 15) -> pd.DataFrame:
     """
     import pandas as pd
 
-    meta = find(pod)["metadata"]
-    log, end = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log", {"tailLines": str(_LINES)}
+    return pd.DataFrame(_newest(find(pod), path, timeout).items(), columns=["field", "value"])
+
+
+def follow(path: str, gateway: str = "deploy/istio-ingressgateway.istio-system", timeout: float = 15) -> pd.DataFrame:
+    """One request for a path, from the gateway on, as the proxies logged it, in the order of time.
+
+    Columns: proxy (the pod's), direction ("inbound" or "outbound"), authority, request, response_code, milliseconds.
+    The lines belong together by `x-request-id`, which Envoy gives to each request at the gateway and which Bookinfo's
+    services hand on: https://istio.io/latest/about/faq/#what-is-needed-for-distributed-tracing. Raises LabError where
+    no line for the path comes.
+    """
+    import pandas as pd
+
+    entrance = find(gateway)
+    came_in = _newest(entrance, path, timeout)
+    pods = [entrance, *with_proxy(NAMESPACE)]
     lines = backend.wait(
-        f"A line for {path} in the access log of {meta['name']}",
-        observe=lambda: _about(path, backend.kubernetes("GET", log, query={"container": PROXY, **end})),
-        done=bool,
-        state=lambda lines: f"{len(lines)} lines for this path",
+        f"The lines of the request for {path} in the proxies' access logs",
+        observe=lambda: _of_request(came_in["x_request_id"], pods),
+        done=_answered,
+        state=lambda lines: f"{len(lines)} lines with its x-request-id",
         timeout=timeout,
     )
-    return pd.DataFrame(parse(lines[-1]).items(), columns=["field", "value"])
+    frame = pd.DataFrame(lines).sort_values("start_time", kind="stable", ignore_index=True)
+    frame = frame.assign(
+        direction=frame.upstream_cluster.str.extract("^(inbound|outbound)", expand=False),
+        milliseconds=frame.duration.astype(int),
+    )
+    return frame[["proxy", "direction", "authority", "request", "response_code", "milliseconds"]]
 
 
 def parse(line: str) -> dict[str, str]:
     """A line in Istio's default format, by field; empty where it is none."""
-    values = ["".join(found) for found in _FIELD.findall(line)]
-    return dict(zip(FIELDS, values, strict=True)) if len(values) == len(FIELDS) else {}
+    found = _LINE.fullmatch(line.rstrip())
+    return dict(zip(FIELDS, found.groups(), strict=True)) if found else {}
+
+
+def _newest(pod: Pod, path: str, timeout: float) -> dict[str, str]:
+    lines = backend.wait(
+        f"A line for {path} in the access log of {pod['metadata']['name']}",
+        observe=lambda: _about(path, _log(pod)),
+        done=bool,
+        state=lambda lines: f"{len(lines)} lines for this path",
+        timeout=timeout,
+    )
+    return parse(lines[-1])
+
+
+def _log(pod: Pod) -> str:
+    meta = pod["metadata"]
+    path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/log"
+    return backend.kubernetes("GET", path, query={"container": PROXY, "tailLines": str(_LINES)})
+
+
+def _of_request(request_id: str, pods: list[Pod]) -> list[dict[str, str]]:
+    logs = {pod["metadata"]["name"]: _log(pod) for pod in pods}
+    parsed = [{"proxy": name, **parse(line)} for name, log in logs.items() for line in log.splitlines()]
+    return [line for line in parsed if line.get("x_request_id") == request_id]
+
+
+def _answered(lines: list[dict[str, str]]) -> bool:
+    """Whether each call between two proxies was logged at both of its ends."""
+    inbound = [line for line in lines if line["upstream_cluster"].startswith("inbound")]
+    return bool(inbound) and 2 * len(inbound) == len(lines)
 
 
 def _about(path: str, log: str) -> list[str]:

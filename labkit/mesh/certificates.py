@@ -6,13 +6,12 @@ https://istio.io/latest/docs/concepts/security/#pki
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -24,15 +23,19 @@ from labkit.mesh.istio import NAMESPACE as ISTIO
 from labkit.mesh.proxy.pods import with_proxy
 from labkit.mesh.traffic import CLIENT
 from labkit.mesh.workloads import PROXY, running_containers, workload
-from labkit.mesh.x509 import is_ca, issue, serial
+from labkit.mesh.x509 import decoded, is_ca, issue, serial
 from labkit.settings import NAMESPACE
 
 if TYPE_CHECKING:
     import pandas as pd
     from cryptography import x509
+    from cryptography.x509 import verification
 
 CHAIN = ["spiffe_id", "subject", "issuer", "serial", "key", "not_before", "not_after", "is_ca", "pem"]
-IDENTITIES = ["pod", "workload", "spiffe_id", "key", "serial", "not_before", "not_after"]
+IDENTITIES = ["pod", "workload", "spiffe_id", "key", "serial", "not_before", "signed", "not_after"]
+# istiod lets a certificate begin before it is signed, for clocks that differ:
+# https://github.com/istio/istio/blob/master/security/pkg/pki/util/generate_cert.go
+BACKDATED = timedelta(minutes=2)
 SERIALS = ["time", "pod", "workload", "serial", "not_before", "not_after"]
 ROOT = "istio-ca-root-cert"  # the ConfigMap that istiod keeps in every namespace
 LAB_CA = "Istio lab CA"
@@ -139,11 +142,20 @@ def verify(chain: pd.DataFrame, root: pd.DataFrame) -> pd.DataFrame:
 
     now = datetime.fromtimestamp(backend.unix_time(), UTC)
     leaf, *others = _certificates(chain)
-    policy = verification.PolicyBuilder().store(verification.Store(_certificates(root))).time(now)
+    builder = verification.PolicyBuilder().store(verification.Store(_certificates(root))).time(now)
+    leafs = verification.ExtensionPolicy.webpki_defaults_ee()
+    policy = builder.extension_policies(ca_policy=_of_a_ca(), ee_policy=leafs)
     try:
         path = policy.build_client_verifier().verify(leaf, others).chain
     except verification.VerificationError as error:
         _require_valid(pd.concat([chain, root]), now)
+        if _are_signed(_certificates(chain), _certificates(root)):
+            raise LabError(
+                f"{_name(chain.iloc[0])} is signed by the mesh's root, and yet not as the web's rules want it.",
+                f"{error}; Istio's own proxies ask for less",
+                "the mesh works as it is; a CA with RSA or EC keys and the usual extensions passes here too: "
+                "https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/",
+            ) from error
         raise LabError(
             f"{_name(chain.iloc[0])} does not lead to the mesh's root.",
             f"its chain ends at {_last(chain)}, the mesh's root is {_last(root)}: {error}",
@@ -157,6 +169,8 @@ def verify(chain: pd.DataFrame, root: pd.DataFrame) -> pd.DataFrame:
 def identities(namespace: str = NAMESPACE, workloads: Iterable[str] = ()) -> pd.DataFrame:
     """The leaf that each ready proxy holds now, one a row: pod, workload, then spiffe_id … not_after as in `chain`.
 
+    `signed` (UTC timestamp) is when istiod signed it: two minutes after `not_before`.
+
     Of those workloads only, if any are named. A pod that vanishes meanwhile has no row.
     """
     import pandas as pd
@@ -164,7 +178,7 @@ def identities(namespace: str = NAMESPACE, workloads: Iterable[str] = ()) -> pd.
     wanted = set(workloads)
     ready = [pod for pod in with_proxy(namespace) if objects.is_ready(pod)]
     chosen = [pod for pod in ready if not wanted or workload(pod) in wanted]
-    with ThreadPoolExecutor(max_workers=8) as pool:
+    with backend.threads(8) as pool:
         rows = [row for found in pool.map(_identity, chosen) for row in found]
     return pd.DataFrame(rows, columns=IDENTITIES).sort_values("pod", ignore_index=True)
 
@@ -259,15 +273,16 @@ def for_gateway(host: str, secret: str, namespace: str = ISTIO) -> pd.DataFrame:
 def _own_chain(dump: str, pod: str) -> str:
     """The PEM text of the workload's chain, and of nothing else that stands in the dump."""
     try:
-        secrets = json.loads(dump).get("configs", [])
-    except ValueError as error:
+        secrets = json.loads(dump).get("configs") or []
+    except (ValueError, AttributeError) as error:
         raise LabError(
             f"The proxy of {pod} gave an answer that breaks off.", str(error), "run the cell again"
         ) from error
     for secret in secrets:
-        chain = secret.get("secret", {}).get("tls_certificate", {}).get("certificate_chain", {})
+        held = (secret.get("secret") or {}).get("tls_certificate") or {}
+        chain = held.get("certificate_chain") or {}
         if secret.get("name") == _OWN and "inline_bytes" in chain:
-            return base64.b64decode(chain["inline_bytes"]).decode("ascii", "replace")
+            return decoded(chain["inline_bytes"])
     raise LabError(
         f"The proxy of {pod} has no certificate yet.",
         "istiod has not signed one for it: istiod is down, or refuses",
@@ -279,7 +294,8 @@ def _identity(pod: dict[str, Any]) -> list[dict[str, Any]]:
     name = pod["metadata"]["name"]
     with suppress(PodGone):
         leaf = chain(name, pod["metadata"]["namespace"]).iloc[0]
-        return [{**leaf, "pod": name, "workload": workload(pod)}]
+        signed = leaf.not_before + BACKDATED
+        return [{**leaf, "pod": name, "workload": workload(pod), "signed": signed}]
     return []
 
 
@@ -379,6 +395,37 @@ def _certificates(chain: pd.DataFrame) -> list[x509.Certificate]:
     from cryptography import x509
 
     return x509.load_pem_x509_certificates("".join(chain.pem).encode())
+
+
+def _of_a_ca() -> verification.ExtensionPolicy:
+    """As the web's rules, but that a root need not say what its key is for: those of Istio's own samples do not."""
+    from cryptography import x509
+    from cryptography.x509.verification import Criticality, ExtensionPolicy
+
+    def is_one(policy: Any, certificate: Any, constraints: x509.BasicConstraints) -> None:
+        if not constraints.ca:
+            raise ValueError("it is no authority's certificate")
+
+    def signs(policy: Any, certificate: Any, usage: x509.KeyUsage | None) -> None:
+        if usage and not usage.key_cert_sign:
+            raise ValueError("its key is not for signing certificates")
+
+    needed = ExtensionPolicy.permit_all().require_present(x509.BasicConstraints, Criticality.AGNOSTIC, is_one)
+    return needed.may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, signs)
+
+
+def _are_signed(chain: list[x509.Certificate], roots: list[x509.Certificate]) -> bool:
+    """Whether each certificate is signed by the next, an authority's, and the last by a root."""
+    from cryptography.exceptions import InvalidSignature
+
+    for root in roots:
+        with suppress(ValueError, TypeError, InvalidSignature):
+            for certificate, issuer in pairwise([*(each for each in chain if each != root), root]):
+                certificate.verify_directly_issued_by(issuer)
+                if not is_ca(issuer):
+                    return False
+            return True
+    return False
 
 
 def _require_valid(certificates: pd.DataFrame, now: datetime) -> None:

@@ -31,6 +31,7 @@ _OWN = (
     "ownerReferences",
     "managedFields",
 )
+_VERDICTS = {"accept", "drop", "goto", "jump", "redirect", "reject", "return", "tproxy"}
 
 
 def pod(workload_name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
@@ -79,6 +80,15 @@ def injectors() -> list[dict[str, Any]]:
     return [webhook for configuration in found for webhook in configuration.get("webhooks", [])]
 
 
+def rehearse(labels: str = "", output: str = "") -> backend.Completed:
+    """Ask for a pod without making it: the API server asks every webhook about it, and stores nothing.
+
+    labels, output: as `kubectl run` takes them. https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
+    """
+    command = ["kubectl", "run", "rehearsal", "--image=rehearsal", *([f"--labels={labels}"] if labels else [])]
+    return backend.run([*command, "--dry-run=server", *([f"--output={output}"] if output else [])], check=False)
+
+
 def redirect_rules(pod: dict[str, Any]) -> pd.DataFrame:
     """The iptables rules that the pod's init container put in place: chain, match, target, to_port.
 
@@ -103,6 +113,7 @@ def parse_rules(log: str) -> pd.DataFrame:
 
     given, _, _ = log.partition("COMMIT")  # after it the log repeats the rules as the kernel reads them back
     rules = [_rule(shlex.split(line)) for line in given.splitlines() if line.startswith("-A ")]
+    rules += [_native(line.split()[2:]) for line in given.splitlines() if line.startswith("add rule ")]
     return pd.DataFrame(rules, columns=["chain", "match", "target", "to_port"])
 
 
@@ -127,6 +138,23 @@ def _rule(words: list[str]) -> dict[str, str]:
         "match": " ".join(words[2:jump]) or "everything",
         "target": after[0] if after else "",
         "to_port": after[after.index(port.pop()) + 1] if port else "",
+    }
+
+
+def _native(words: list[str]) -> dict[str, str]:
+    """A rule of nftables' own, as a mesh with `nativeNftables` has: FAMILY TABLE CHAIN, a match, and a verdict.
+
+    https://wiki.nftables.org/wiki-nftables/index.php/Quick_reference-nftables_in_10_minutes
+    """
+    chain, *rest = words[2:] or [""]
+    verdict = next((n for n, word in enumerate(rest) if word in _VERDICTS), len(rest))
+    target, *after = [word for word in rest[verdict:] if word != "counter"] or [""]
+    jumps = target in ("jump", "goto") and after
+    return {
+        "chain": chain,
+        "match": " ".join(word for word in rest[:verdict] if word != "counter") or "everything",
+        "target": after[0] if jumps else target.upper(),
+        "to_port": after[-1].removeprefix(":") if target in ("redirect", "tproxy") and after else "",
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ def compare_profiles(report: Callable[[str], None] = lambda _: None) -> pd.DataF
     import pandas as pd
 
     names = profiles()
-    with ThreadPoolExecutor() as pool:
+    with backend.threads() as pool:
         for done, _ in enumerate(pool.map(_manifest_text, names), start=1):
             report(f"{done} of {len(names)} manifests generated")
     return pd.DataFrame([_summary(name) for name in names]).set_index("profile")
@@ -117,8 +117,8 @@ def uninstall() -> None:
 
 
 def is_installed() -> bool:
-    """Whether the control plane and both gateways of this release are there and available."""
-    if not objects.find("namespaces", NAMESPACE):
+    """Whether the control plane and both gateways of this release are available, and new pods get sidecars."""
+    if not objects.find("namespaces", NAMESPACE) or not injection.injectors():
         return False
     images = [
         d["spec"]["template"]["spec"]["containers"][0]["image"]
@@ -171,9 +171,9 @@ def installed() -> pd.DataFrame:
 
 
 def set_injection(namespace: str, enabled: bool) -> None:
-    """Put the injection label on a namespace, or take it off."""
+    """Put the injection label on a namespace, or take it off; one that names a revision goes."""
     value = "enabled" if enabled else None
-    patch = {"metadata": {"labels": {INJECTION_LABEL: value}}}
+    patch = {"metadata": {"labels": {INJECTION_LABEL: value, REVISION_LABEL: None}}}
     backend.kubernetes("PATCH", f"/api/v1/namespaces/{namespace}", patch, content_type="application/merge-patch+json")
 
 
@@ -291,14 +291,18 @@ def _summary(name: str) -> dict[str, Any]:
 
 
 def _millicores(quantity: str) -> int:
-    text = str(quantity)
-    return int(text[:-1]) if text.endswith("m") else int(float(text) * 1000)
+    return int(_quantity(quantity) * 1000)
 
 
 def _mebibytes(quantity: str) -> int:
-    units = {"Ki": 1 / 1024, "Mi": 1, "Gi": 1024}
-    text = str(quantity)
-    return int(float(text[:-2]) * units[text[-2:]]) if text[-2:] in units else int(text) // 2**20
+    return int(_quantity(quantity) / 2**20)
+
+
+def _quantity(text: str) -> Decimal:
+    """https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/"""
+    from kubernetes.utils.quantity import parse_quantity
+
+    return Decimal(parse_quantity(str(text)))
 
 
 def _without_banner(line: str) -> str:

@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from labkit import backend, session
+from labkit.commands.kinds import by_plural
 from labkit.mesh import objects
 from labkit.mesh.istio import NAMESPACE as ISTIO
 
@@ -32,6 +33,7 @@ _KINDS: _Kinds = {
 # Of these Istio has its own there, so that only what bears the course's label is a lab's: a gateway's certificates.
 _LABELLED: _Kinds = {"": ("secrets",)}
 _CLUSTER_WIDE: _Kinds = {"": ("persistentvolumes",)}
+_CLUSTER_WIDE_LABELLED: _Kinds = {"admissionregistration.k8s.io": ("mutatingwebhookconfigurations",)}
 _NOT_LEFT = {
     ("ConfigMap", "kube-root-ca.crt"),
     ("ConfigMap", "istio-ca-root-cert"),
@@ -67,7 +69,7 @@ class Leftover:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.resource.removesuffix('s')} {self.name}"
+        return f"{by_plural(self.resource, self.group).singular} {self.name}"
 
     @property
     def resource_and_group(self) -> str:
@@ -86,7 +88,9 @@ def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
     if not session.owns_cluster():
         return sorted(found)
     found += _unexpected(ISTIO, _BESIDE_ISTIO, set())
-    found += [*_unexpected(ISTIO, _LABELLED, set(), "=".join(objects.OURS)), *_unexpected("", _CLUSTER_WIDE, set())]
+    ours = "=".join(objects.OURS)
+    found += [*_unexpected(ISTIO, _LABELLED, set(), ours), *_unexpected("", _CLUSTER_WIDE_LABELLED, set(), ours)]
+    found += _unexpected("", _CLUSTER_WIDE, set())
     return _namespaces() + sorted(found)
 
 

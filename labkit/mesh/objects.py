@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from labkit import backend
+from labkit.commands.kinds import Kind, by_kind, by_plural
 from labkit.errors import LabError
 
-# Where each kind lives under the API server's root; see https://kubernetes.io/docs/reference/using-api/
-_GROUPS = {
-    "": "/api/v1",
-    "apps": "/apis/apps/v1",
-    "networking.istio.io": "/apis/networking.istio.io/v1",
-    "security.istio.io": "/apis/security.istio.io/v1",
-    "telemetry.istio.io": "/apis/telemetry.istio.io/v1",
-    "gateway.networking.k8s.io": "/apis/gateway.networking.k8s.io/v1",
-    "admissionregistration.k8s.io": "/apis/admissionregistration.k8s.io/v1",
-    "apiextensions.k8s.io": "/apis/apiextensions.k8s.io/v1",
-}
-_BEFORE_V1 = {"envoyfilters": "/apis/networking.istio.io/v1alpha3"}  # kinds that have not come as far as their group
 OURS = "app.kubernetes.io/part-of", "istio-lab"  # the label of what a lab puts where it cannot be told otherwise
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"  # what the next `kubectl apply` compares with
 
@@ -41,6 +30,17 @@ def find(resource: str, name: str, namespace: str = "", *, group: str = "") -> d
         if error.status == 404:
             return None
         raise
+
+
+def kind_of(document: Mapping[str, Any]) -> Kind:
+    """A manifest's kind. Raises LabError for one that the course does not speak of."""
+    return by_kind(document["kind"], document["apiVersion"].rpartition("/")[0])
+
+
+def find_like(document: Mapping[str, Any], namespace: str) -> dict[str, Any] | None:
+    """What stands where this manifest's object would, or None. Raises as `kind_of` and `find` do."""
+    kind = kind_of(document)
+    return find(kind.plural, document["metadata"]["name"], namespace, group=kind.group)
 
 
 def list_(resource: str, namespace: str = "", *, group: str = "", selector: str = "") -> list[dict[str, Any]]:
@@ -190,4 +190,4 @@ def _says(document: dict[str, Any]) -> dict[str, Any]:
 
 def _collection(resource: str, namespace: str, group: str) -> str:
     scope = f"/namespaces/{namespace}" if namespace else ""
-    return f"{_BEFORE_V1.get(resource, _GROUPS[group])}{scope}/{resource}"
+    return f"{by_plural(resource, group).root}{scope}/{resource}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -11,6 +12,14 @@ LONGEST_COMMON_NAME = 64  # characters: https://www.rfc-editor.org/rfc/rfc5280#a
 if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+
+def decoded(text: str) -> str:
+    """Bytes of a message's as text; "" for what is no base64."""
+    try:
+        return base64.b64decode(text).decode("utf-8", "replace")
+    except ValueError:
+        return ""
 
 
 def serial(certificate: x509.Certificate) -> str:

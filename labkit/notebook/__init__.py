@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit import backend
 from labkit.cluster import doctor as examination
-from labkit.course import verbs
+from labkit.course import labs, predictions, verbs
 from labkit.course.checks import Report
+from labkit.course.predictions import Outcome, Question, Tally
 from labkit.course.verbs import Place, what_changed
+from labkit.errors import LabError
+from labkit.notebook import asking, magics
 from labkit.notebook.watching import stop, watch
 from labkit.progress import Progress
 from labkit.settings import settings
@@ -20,7 +23,8 @@ if TYPE_CHECKING:
     from labkit.show.tables import Table
 
 __all__ = [
-    "check", "doctor", "goto", "hint", "solution", "solve", "stage", "stop", "up", "watch", "what_changed",
+    "break_it", "check", "doctor", "goto", "hint", "outcome", "predict", "solution", "solve", "stage", "stop", "up",
+    "watch", "what_changed",
 ]  # fmt: skip
 
 
@@ -45,13 +49,48 @@ def goto(number: str) -> Place:
         return verbs.goto(number, listener)
 
 
+def predict(number: str | None = None, answer: str | None = None) -> Question | Tally | None:
+    """Ask what an experiment will show: `predict("07.2")`; answer with a click or `predict("07.2", "RDS")`.
+
+    Without a number: how many predictions came true so far. Raises LabError for an answer that is none of the choices.
+    """
+    if number is None:
+        return predictions.tally()
+    question = predictions.ask(number, labs.prediction(number), answer)
+    if answer is not None or settings().headless:
+        return question
+    asking.show(question)
+    return None
+
+
+def outcome(number: str, evidence: Any = None) -> Outcome:
+    """Compare a prediction with what the experiment measured: `outcome("07.2", changes)`.
+
+    Without evidence, what the last command printed is the evidence: `outcome("15.1")`. Raises LabError where the
+    experiment is yet to run.
+    """
+    if evidence is None and not (evidence := magics.said()):
+        raise LabError(
+            f"There is nothing to compare prediction {number} with.",
+            "no command has printed anything in this kernel",
+            "run the cell of the experiment, then this one",
+        )
+    return predictions.settle(number, labs.prediction(number), evidence)
+
+
 def check(number: str) -> Report:
     """Observe what a lab (`"05"`) or an exercise (`"05.1"`) should have brought about."""
     return verbs.check(number)
 
 
+def break_it(number: str) -> None:
+    """Plant a fault for an exercise to find and to mend: `break_it("05.2")`; prints what it is about."""
+    with _drawn() as listener:
+        print(verbs.break_it(number, listener))
+
+
 def hint(number: str) -> None:
-    """The next hint of an exercise: `hint("05.1")`."""
+    """The next hint of an exercise, or for what a lab's check found missing: `hint("05.1")`, `hint("05")`."""
     print(verbs.hint(number))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labkit import backend, session
 from labkit.backend.live import Live
@@ -14,8 +15,11 @@ from labkit.recordings.replay import Replay
 from labkit.session import Session
 from labkit.settings import NAMESPACE, settings
 
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
 
-def begin(ipython) -> None:
+
+def begin(ipython: InteractiveShell) -> None:
     """Take up a mesh for this kernel, say which it is, and let it know of each cell that runs."""
     take_up()
     ipython.events.register("pre_run_cell", lambda info: session.begin_cell(info.raw_cell, info.cell_id))
@@ -58,16 +62,16 @@ def _recorded() -> tuple[backend.Backend, Session]:
 
 
 def _context() -> tuple[backend.Backend, Session]:
-    from labkit.backend.context import Guard
+    from labkit.api.guard import Guard
     from labkit.cluster import context
-    from labkit.course.claim import claim
+    from labkit.course.adoption import adopt
     from labkit.mesh import istio
 
     with backend.use(Live()) as live:
-        context.keep()
-    guard, there = Guard(live, NAMESPACE), Session(gateway=context.gateway, owns_cluster=False)
+        commands = context.open_way()
+    guard, there = Guard(live, NAMESPACE, commands), Session(gateway=context.gateway, owns_cluster=False)
     with backend.use(guard), session.use(there):
-        claim()
+        adopt()
         found = f"Istio {version} found in place" if (version := istio.version()) else "no Istio in it"
     line = f"Live mesh: context {settings().context}, namespace {NAMESPACE}, {found}"
     return guard, replace(there, describe=lambda: line)

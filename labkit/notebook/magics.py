@@ -8,10 +8,14 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from typing import TYPE_CHECKING
 
 from labkit import backend, session
 from labkit.errors import LabError
 from labkit.settings import MANIFESTS, settings
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
 
 
 def kubectl(line: str) -> None:
@@ -29,13 +33,18 @@ def shell(line: str, cell: str) -> None:
     _run(["bash", "-euo", "pipefail", "-c", cell])
 
 
-def load_ipython_extension(ipython) -> None:
+def load_ipython_extension(ipython: InteractiveShell) -> None:
     """`%load_ext labkit`."""
-    for magic in (kubectl, istioctl):
-        ipython.register_magic_function(magic, "line")
-    ipython.register_magic_function(shell, "cell")
+    for magic, its_kind in ((kubectl, "line"), (istioctl, "line"), (shell, "cell")):
+        ipython.register_magic_function(magic, its_kind)  # type: ignore[arg-type]  # traitlets hides that it is a method
 
 
+def said() -> str:
+    """What the last command of this kernel printed, its error included."""
+    return _said
+
+
+_said = ""
 _OURS = re.compile(r"\$(?:(LABKIT_\w+)|{(LABKIT_\w+)})")
 
 
@@ -49,7 +58,9 @@ def _words(line: str) -> list[str]:
 
 
 def _run(argv: list[str]) -> None:
+    global _said
     completed = backend.run(argv, cwd=session.reader_folder(), check=False)
+    _said = completed.stdout + completed.stderr
     sys.stdout.write(completed.stdout)
     if completed.returncode:
         raise backend.CommandFailed(completed)

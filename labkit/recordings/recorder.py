@@ -7,6 +7,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from labkit.recordings.files import Call
 from labkit.recordings.playing import is_the_courses_own
 from labkit.recordings.scrub import clean
 
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
 DIGITS = 6  # of a second: what is written down is what the notebook was told
 
 
@@ -42,8 +44,6 @@ class Recorder(Wrapper):
         super().__init__(inner)
         self._file, self._zero = file, inner.now()
         self._lock = threading.RLock()
-        self._unrecorded = 0
-        self._beside = threading.local()
         self._begin("")
 
     def perform(self, request: Request[Answer]) -> Answer:
@@ -57,7 +57,7 @@ class Recorder(Wrapper):
             case Entered():
                 self._enters = True
             case Beside(do=do):
-                request = replace(request, do=self._silenced(do))
+                request = replace(request, do=_silenced(do))
         if isinstance(request, Notice | Beside) or is_the_courses_own(request):
             return self._inner.perform(request)
         return self._written(request, lambda: self._inner.perform(request))
@@ -80,7 +80,7 @@ class Recorder(Wrapper):
 
     def _noted(self, time: float) -> float:
         sequence = current_sequence()
-        if not self._is_silent() and sequence != ANYWHERE:
+        if not _silent.get() and sequence != ANYWHERE:
             with self._lock:
                 (self._last[sequence] if sequence in self._last else self._opening[sequence]).append(time)
         return time
@@ -109,13 +109,13 @@ class Recorder(Wrapper):
             request.report(event)
 
         def silently() -> Any:
-            with self._silence():
+            with _silence():
                 return self._inner.perform(replace(request, report=tell))
 
         return self._written(request, silently, told)
 
     def _written(self, request: Request[Answer], do: Callable[[], Answer], told: list[Event] | None = None) -> Answer:
-        if self._is_silent():
+        if _silent.get():
             return do()
         asked = keys.kept(request)
         start, sequence = self._inner.now() - self._zero, current_sequence()
@@ -139,23 +139,23 @@ class Recorder(Wrapper):
             self._calls.append((call, clocks))
             self._last[sequence] = clocks
 
-    @contextmanager
-    def _silence(self) -> Iterator[None]:
-        self._unrecorded += 1
-        try:
-            yield
-        finally:
-            self._unrecorded -= 1
 
-    def _silenced(self, do: Callable[[], None]) -> Callable[[], None]:
-        def beside() -> None:
-            self._beside.silent = True
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What is asked inside the block is not written down, in the threads that are begun there neither."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
+def _silenced(do: Callable[[], None]) -> Callable[[], None]:
+    def beside() -> None:
+        with _silence():
             do()
 
-        return beside
-
-    def _is_silent(self) -> bool:
-        return self._unrecorded > 0 or getattr(self._beside, "silent", False)
+    return beside
 
 
 def _rounded(answer: Any) -> Any:
@@ -164,7 +164,7 @@ def _rounded(answer: Any) -> Any:
 
 
 def _error(error: LabError) -> dict[str, Any]:
-    told = {"type": type(error).__name__, "what": error.what, "why": error.why, "fix": error.fix}
+    told: dict[str, Any] = {"type": type(error).__name__, "what": error.what, "why": error.why, "fix": error.fix}
     if isinstance(error, KubernetesError):
         told |= {"status": error.status, "reason": error.reason}
     return told

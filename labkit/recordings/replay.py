@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -62,12 +62,19 @@ class Cell:
     settled: bool = False
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A lab's recording, and how far the reader has come in it."""
+
+    recording: Recording
+    timeline: Timeline
+
+
 class Replay:
     """Answers from the recordings, by what is asked and where in the lab it is asked."""
 
     def __init__(self) -> None:
-        self._recording: Recording | None = None
-        self._timeline: Timeline | None = None
+        self._opened: Opened | None = None
         self._cell = Cell("", None, settled=True)
         self._lab: str | None = None
         self._lock = threading.RLock()
@@ -98,27 +105,23 @@ class Replay:
         self._answer(forward)
         yield self._answer
 
-    def interrupted(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
     # -- the notebook ---------------------------------------------------------------------------
     def _end_cell(self) -> None:
         with self._lock:
-            if self._timeline and self._cell.number is not None and not self._cell.needs:
-                self._timeline.run(self._cell.number)
-                timeline.keep(self._timeline)
+            if self._opened and self._cell.number is not None and not self._cell.needs:
+                self._opened.timeline.run(self._cell.number)
+                timeline.keep(self._opened.timeline)
             self._cell = Cell("", None, settled=True)
 
     def _enter(self, lab: str) -> None:
         with self._lock:
             self._lab = lab
             self._settle()
-            is_another = self._open(lab)
-            entered = self._timeline.enter()
-            if is_another or self._cell.number is None:
-                self._cell.number = entered
-                self._play(entered)
-            timeline.keep(self._timeline)
+            before, opened = self._opened, self._open(lab)
+            entered = opened.timeline.enter()
+            if opened is not before or self._cell.number is None:
+                self._play(opened, entered)
+            timeline.keep(opened.timeline)
 
     # -- time -----------------------------------------------------------------------------------
     def now(self) -> float:
@@ -157,7 +160,9 @@ class Replay:
             return playing.clock(current_sequence(), is_one) if playing else None
 
     def _recorded_at(self) -> float:
-        return datetime.fromisoformat(self._timeline.head.recorded).timestamp() if self._timeline else time.time()
+        if self._opened is None:
+            return time.time()
+        return datetime.fromisoformat(self._opened.recording.head.recorded).timestamp()
 
     # -- answers --------------------------------------------------------------------------------
     def _answer(self, request: Request[Answer]) -> Answer:
@@ -183,19 +188,20 @@ class Replay:
 
     def _elsewhere(self, request: Request[Any], key: str) -> Call:
         """The same request somewhere else in the lab: as late as makes sense now."""
-        self._open_some_lab()
-        steps = self._recording.steps(key)
+        opened = self._opened or self._open_some_lab()
+        recording, reader = opened.recording, opened.timeline
+        steps = recording.steps(key)
         if not steps:
             raise self._not_recorded(request)
-        reached = [step for step in steps if self._timeline.reached(step)]
+        reached = [step for step in steps if reader.reached(step)]
         if not reached:
-            raise _not_yet(self._timeline.needs(steps[0][0]) or self._timeline.head.cells[steps[0][0]])
+            raise _not_yet(reader.needs(steps[0][0]) or reader.head.cells[steps[0][0]])
         number, call = reached[-1]
-        if self._recording.changes(reached[-1]):
-            number, call = next((step for step in reached if step not in self._timeline.typed), reached[-1])
-            self._timeline.type((number, call))
-            timeline.keep(self._timeline)
-        return self._recording.played(number).calls[call]
+        if recording.changes(reached[-1]):
+            number, call = next((step for step in reached if step not in reader.typed), reached[-1])
+            reader.type((number, call))
+            timeline.keep(reader)
+        return recording.played(number).calls[call]
 
     # -- which cell this is -----------------------------------------------------------------------
     def _settle(self) -> None:
@@ -207,45 +213,45 @@ class Replay:
             lab = self._lab_of(self._cell)
             if lab is None:
                 return
-            self._open(lab)
-            numbers = [n for n, mark in enumerate(self._timeline.head.cells) if mark.source == self._cell.source]
-            number = self._timeline.occurrence(numbers, self._cell.cell)
-            self._cell.number = number
-            if not self._timeline.head.cells[number].enters:
-                self._cell.needs = self._timeline.needs(number)
-            self._play(number)
+            opened = self._open(lab)
+            cells = opened.timeline.head.cells
+            numbers = [n for n, mark in enumerate(cells) if mark.source == self._cell.source]
+            number = opened.timeline.occurrence(numbers, self._cell.cell)
+            if not cells[number].enters:
+                self._cell.needs = opened.timeline.needs(number)
+            self._play(opened, number)
 
     def _lab_of(self, cell: Cell) -> str | None:
         """The lab of the recording that has this cell: one of this kernel's, if it is known which those are."""
-        own = [lab for lab in (self._lab, _lab_of_session(), self._recording and self._recording.head.lab) if lab]
-        likely = own or [places.remembered()]
+        opened = self._opened.recording.head.lab if self._opened else None
+        own = [lab for lab in (self._lab, _lab_of_session(), opened) if lab]
+        likely = own or [lab for lab in (places.remembered(),) if lab]
         holding = [head.lab for head in _heads() if any(mark.source == cell.source for mark in head.cells)]
         first = next((lab for lab in likely if lab in holding), None)
         return first if own or first else next(iter(holding), None)
 
-    def _open(self, lab: str) -> bool:
-        """Open a lab's recording, if it is not; whether that was so."""
-        if self._recording and self._recording.head.lab == lab:
-            return False
+    def _open(self, lab: str) -> Opened:
+        """A lab's recording: the one that is open, if it is that."""
+        if self._opened and self._opened.recording.head.lab == lab:
+            return self._opened
         path = next((path for path in files.recordings() if path.name.startswith(lab)), None)
         if path is None:
             raise _nothing_recorded(f"of lab {lab}")
-        self._recording = Recording(path)
-        self._timeline = Timeline(self._recording.head, self._recording.changing)
-        timeline.resume(self._timeline)
-        return True
+        recording = Recording(path)
+        self._opened = Opened(recording, Timeline(recording.head, recording.changing))
+        timeline.resume(self._opened.timeline)
+        return self._opened
 
-    def _open_some_lab(self) -> None:
-        if self._recording is None:
-            first = files.recordings()[0].name[:2] if files.recordings() else "00"
-            self._open(self._lab or _lab_of_session() or places.remembered() or first)
+    def _open_some_lab(self) -> Opened:
+        first = files.recordings()[0].name[:2] if files.recordings() else "00"
+        return self._open(self._lab or _lab_of_session() or places.remembered() or first)
 
-    def _play(self, number: int) -> None:
-        self._cell.playing = Playing(self._recording.played(number))
+    def _play(self, opened: Opened, number: int) -> None:
+        self._cell.number, self._cell.playing = number, Playing(opened.recording.played(number))
 
     def _not_recorded(self, request: Request[Any]) -> NotRecorded:
         said = request.words(request.asked())
-        known = self._recording.said(request.kind) if self._recording else []
+        known = self._opened.recording.said(request.kind) if self._opened else []
         near = next(iter(difflib.get_close_matches(said, known, n=1, cutoff=0.0)), "nothing of its kind")
         return NotRecorded(
             f"This was never recorded: {said}",
@@ -269,10 +275,12 @@ class Silent:
     def __init__(self) -> None:
         self._over = False
 
-    def running(self) -> bool:
+    def is_alive(self) -> bool:
+        """As of a thread."""
         return not self._over
 
-    def join(self) -> None:
+    def join(self, timeout: float | None = None) -> None:
+        """As of a thread."""
         self._over = True
 
 

@@ -6,10 +6,12 @@ as a wrong answer to an exercise, may be left out: only what stands aside, too, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from labkit import state
+from labkit.errors import LabError
 from labkit.recordings.files import Head, Mark
 from labkit.settings import settings
 
@@ -98,20 +100,17 @@ def keep(timeline: Timeline) -> None:
         "lab": timeline.head.lab, "recorded": timeline.head.recorded, "done": sorted(timeline.done),
         "typed": sorted(timeline.typed), "latest": timeline.latest,
     }  # fmt: skip
-    try:
-        settings().home.mkdir(parents=True, exist_ok=True)
-        settings().timeline_record.write_text(json.dumps(kept))
-    except OSError:
-        return
+    with suppress(LabError):
+        state.write(settings().timeline_record, kept)
 
 
 def resume(timeline: Timeline) -> None:
     """Go on where an earlier kernel was in the same recording of the same lab."""
     try:
-        kept = json.loads(settings().timeline_record.read_text())
+        kept = state.read(settings().timeline_record, {})
         if (kept["lab"], kept["recorded"]) == (timeline.head.lab, timeline.head.recorded):
             timeline.done = {int(n) for n in kept["done"]}
             timeline.typed = {(int(cell), int(call)) for cell, call in kept["typed"]}
             timeline.latest = int(kept["latest"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return

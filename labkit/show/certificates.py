@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 
 def certificate_timeline(certificates: pd.DataFrame, title: str = "Certificates over time") -> Figure:
-    """A bar for each certificate, by pod, from when it is valid to when it expires; the upright line is now.
+    """A bar for each certificate, by pod, from its signing to its end, with a stroke at half of its life.
 
-    certificates: time (when it was seen), pod, serial, not_before, not_after; the three times as datetimes in UTC.
+    The upright line is now. certificates: time (when it was seen), pod, serial, signed, not_after; the times are
+    datetimes in UTC.
     """
     if certificates.empty:
         return nothing(title, "No certificate was seen: no proxy holds one.")
-    bars = certificates.drop_duplicates(["pod", "serial"]).sort_values(["pod", "not_before", "serial"], kind="stable")
+    bars = certificates.drop_duplicates(["pod", "serial"]).sort_values(["pod", "signed", "serial"], kind="stable")
     bars = bars.reset_index(drop=True)
     now = certificates["time"].max()
-    x = _utc(bars["not_before"].min(), max(bars["not_after"].max(), now))
+    x = _utc(bars["signed"].min(), max(bars["not_after"].max(), now))
     middles = bars.index.to_series().groupby(bars["pod"]).mean()
     y = Axis(len(bars) - 0.5, -0.5, "pod", tuple((row, str(pod)) for pod, row in middles.items()), grid=False)
     upright = Line(((now.timestamp(), -0.5), (now.timestamp(), len(bars) - 0.5)), INK, "now", width=1.5)
@@ -33,10 +34,12 @@ def certificate_timeline(certificates: pd.DataFrame, title: str = "Certificates 
 
 
 def _validity(bar: Any, x: Axis) -> tuple[Mark, ...]:
-    start, end, row = bar.not_before.timestamp(), bar.not_after.timestamp(), bar.Index
-    valid = f"from {bar.not_before:%Y-%m-%d %H:%M:%S}\nto {bar.not_after:%Y-%m-%d %H:%M:%S} UTC"
+    start, end, row = bar.signed.timestamp(), bar.not_after.timestamp(), bar.Index
+    valid = f"signed {bar.signed:%Y-%m-%d %H:%M:%S}\nuntil {bar.not_after:%Y-%m-%d %H:%M:%S} UTC"
     box = Box((start, row - 0.36), (end, row + 0.36), colour(bar.pod), f"{bar.pod}\nserial {bar.serial}\n{valid}")
-    return box, _serial(f"…{str(bar.serial)[-8:]}", box, x)
+    middle = (start + end) / 2
+    half = Line(((middle, row - 0.36), (middle, row + 0.36)), ink_on(box.fill), "half of its life", width=1.5)
+    return box, half, _serial(f"…{str(bar.serial)[-8:]}", box, x)
 
 
 def _serial(text: str, box: Box, x: Axis) -> Label:

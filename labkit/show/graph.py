@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import dist
 from typing import TYPE_CHECKING, Any
 
-from labkit.show.colours import INK, OTHER, WRONG, colour
+from labkit.show.colours import INK, OTHER, WRONG, Dash, colour
 from labkit.show.figure import Figure, nothing
 from labkit.show.layout import LINE, WIDTH, text_width
 from labkit.show.marks import Axis, Dots, Label, Line, Mark, Panel, Point, spread
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _DOT = 17  # pixels
 _SMALL = 11
+_ISTIOD = "istiod"
+_Look = tuple[str, str, float, Dash]  # what stands on an arrow, its colour, its width in pixels, its stroke
 
 
 def topology(services: pd.DataFrame, edges: pd.DataFrame, title: str) -> Figure:
@@ -29,7 +31,7 @@ def topology(services: pd.DataFrame, edges: pd.DataFrame, title: str) -> Figure:
     for edge in edges.itertuples():
         _add_call(graph, edge.source_workload, edge.destination_service_name, edge.requests)
     text = f"{title}: {graph.number_of_nodes()} services, {graph.number_of_edges()} calls"
-    return _drawn(graph, title, text, 240, lambda calls: (f"{calls['weight']:g}", INK, 1.5))
+    return _drawn(graph, title, text, 240, lambda calls: (f"{calls['weight']:g}", INK, 1.5, "solid"))
 
 
 def service_graph(edges: pd.DataFrame, title: str = "Service graph") -> Figure:
@@ -53,10 +55,37 @@ def service_graph(edges: pd.DataFrame, title: str = "Service graph") -> Figure:
     return _drawn(graph, title, f"{title}:\n{calls}", 320, lambda call: _rates(call, busiest))
 
 
-def _rates(call: dict[str, float], busiest: float) -> tuple[str, str, float]:
+def layers(edges: pd.DataFrame, sync: pd.DataFrame, title: str = "Data plane and control plane") -> Figure:
+    """Proxies above, with the calls between them; istiod below, with a broken arrow to each that it configures.
+
+    edges: source_workload, destination_service_name. sync: name (POD.NAMESPACE), cds, lds, eds, rds, as
+    `mesh.proxy.sync_status` has them; what is not in sync stands on its arrow. Proxies of one service are one dot.
+    """
+    graph = _graph(edges["destination_service_name"])
+    for edge in edges.itertuples():
+        _add_call(graph, edge.source_workload, edge.destination_service_name, 1)
+    states: dict[str, set[str]] = {}
+    for proxy in sync.itertuples():
+        workload = proxy.name.partition(".")[0].rsplit("-", 2)[0]
+        states.setdefault(_service(workload, graph), set()).update((proxy.cds, proxy.lds, proxy.eds, proxy.rds))
+    graph.add_nodes_from(states)
+    places = {**_places(graph, 230), _ISTIOD: (WIDTH / 2, 310.0)}
+    text = f"{title}: {len(sync)} proxies, {graph.number_of_edges()} calls, one istiod"
+    for name, found in states.items():
+        graph.add_edge(_ISTIOD, name, wrong=", ".join(sorted(found - {"SYNCED", "IGNORED"})))
+    return _drawn(graph, title, text, 360, _sync, places)
+
+
+def _sync(edge: dict[str, Any]) -> _Look:
+    """How a call is drawn, and how what istiod sends."""
+    wrong = edge.get("wrong")
+    return ("", INK, 2, "solid") if wrong is None else (wrong, WRONG if wrong else INK, 1, "dash")
+
+
+def _rates(call: dict[str, float], busiest: float) -> _Look:
     errors, mtls = call["errors"] / call["weight"], call["mtls"] / call["weight"]
     said = f"{call['weight']:.1f}/s\n{_percent(errors)} errors\n{_percent(mtls)} mTLS"
-    return said, WRONG if errors > 0 else INK, 1.5 + 3 * call["weight"] / busiest
+    return said, WRONG if errors > 0 else INK, 1.5 + 3 * call["weight"] / busiest, "solid"
 
 
 def _percent(share: float) -> str:
@@ -116,24 +145,37 @@ def _scaled(numbers: Mapping[str, float], name: str, low: float, high: float) ->
 
 # -- its picture --------------------------------------------------------------------------------
 def _drawn(
-    graph: nx.DiGraph, title: str, text: str, height: int, say: Callable[[dict], tuple[str, str, float]]
+    graph: nx.DiGraph,
+    title: str,
+    text: str,
+    height: int,
+    look: Callable[[dict], _Look],
+    places: Mapping[str, Point] | None = None,
 ) -> Figure:
-    """`say` makes of a call's values what stands on its arrow, the arrow's colour, and its width in pixels."""
-    places = _places(graph, height)
+    """`look` makes of a call's values how its arrow looks; without `places`, callers stand left of those they call."""
+    places = places or _places(graph, height)
     marks: list[Mark] = []
     for source, destination, call in graph.edges(data=True):
-        marks += _arrow(_Curve.around(places, source, destination), list(places.values()), *say(call))
-    for name, place in places.items():
-        outwards = -30 if place[1] < height / 2 else 30  # a name stands where the fewest arrows pass
-        marks += [Dots((place,), colour(name), (name,), _DOT), Label((place[0], place[1] + outwards), name)]
-    panel = Panel(Axis(16, WIDTH - 16), Axis(height, 0), tuple(marks), height)
+        marks += _arrow(_Curve.around(places, source, destination), list(places.values()), *look(call))
+    panel = Panel(Axis(16, WIDTH - 16), Axis(height, 0), (*marks, *_named(places, height)), height)
     return Figure(title, text, (panel,))
 
 
-def _arrow(curve: _Curve, dots: list[Point], said: str, ink: str, width: float) -> list[Mark]:
+def _named(places: Mapping[str, Point], height: int) -> list[Mark]:
+    """A dot for each, and its name where the fewest arrows pass."""
+    marks: list[Mark] = []
+    for name, (x, y) in places.items():
+        outwards = -30 if y < height / 2 else 30
+        marks += [Dots(((x, y),), colour(name), (name,), _DOT), Label((x, y + outwards), name)]
+    return marks
+
+
+def _arrow(curve: _Curve, dots: list[Point], said: str, ink: str, width: float, dash: Dash) -> list[Mark]:
     start, end = curve.gap(_DOT + 3), 1 - curve.gap(_DOT + 5)
     points = tuple(curve.at(start + (end - start) * step / 20) for step in range(21))
-    line = Line(points, OTHER if ink == INK else ink, width=width, arrow=True)
+    line = Line(points, OTHER if ink == INK else ink, dash=dash, width=width, arrow=True)
+    if not said:
+        return [line]
     place = curve.beside(text_width(said, _SMALL), LINE * (said.count("\n") + 1), dots)
     return [line, Label(place, said, ink, size=_SMALL)]
 
@@ -147,7 +189,7 @@ class _Curve:
     bow: float
 
     @classmethod
-    def around(cls, places: dict[str, Point], caller: str, called: str) -> _Curve:
+    def around(cls, places: Mapping[str, Point], caller: str, called: str) -> _Curve:
         """The straightest one that meets no other dot, and no name above or below one."""
         others = [place for name, place in places.items() if name not in (caller, called)]
         curves = [cls(places[caller], places[called], bow) for bow in (0, 60, -60, 120, -120)]

@@ -43,4 +43,5 @@ def test_a_broken_manifest_turns_its_notebook_red(notebook):
 
     assert status == pytest.ExitCode.TESTS_FAILED
     cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
-    assert cells[reports.outcomes.index("failed")] == "mesh.bookinfo.wait_for_page()"
+    # which names the fault before anything is applied
+    assert cells[reports.outcomes.index("failed")] == f"%istioctl analyze {MANIFEST}"

@@ -1,17 +1,19 @@
-"""Every check fails on the state before its step.
+"""Every check fails on the state before its step, and passes once its remedy has run, as a reader would paste it.
 
-That each passes after it, and that each exercise's check refuses both nothing and a wrong answer until the solution's
-own code has run, the notebooks show, twice in a row: the cells that say so are compared.
+That each passes after the lab's own steps, and that each exercise's check refuses both nothing and a wrong answer until
+the solution's own code has run, the notebooks show, twice in a row: the cells that say so are compared.
 """
 
 from __future__ import annotations
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from labkit import backend
 from labkit.course import labs, verbs
-from labkit.mesh import istio
-from labkit.settings import settings
+from labkit.mesh import bookinfo, injection, istio
+from labkit.settings import NOTEBOOKS, settings
 
 pytestmark = pytest.mark.live
 
@@ -29,13 +31,35 @@ def test_lab_00_fails_where_there_is_no_cluster(monkeypatch, tmp_path):
     assert [result.claim for result in report.results if result.passed] == []
 
 
+# what a reader does who is given the remedies, and then waits as readers do
+UNTIL_IT_HOLDS = """
+import time
+for _ in range(45):
+    report = check("{number}")
+    if report.passed:
+        break
+    time.sleep(2)
+report
+"""
+
+
 @pytest.mark.parametrize("lab", labs.LABS[1:], ids=lambda lab: lab.number)
-def test_each_check_fails_at_its_labs_start(lab):
-    verbs.goto(lab.number, silent)
+def test_each_check_fails_at_its_labs_start_and_passes_once_its_remedy_has_run(lab):
+    begin = ["%load_ext labkit", "from labkit import check, goto, mesh, release", f'goto("{lab.number}")']
+    remedies = ["\n".join(check.remedy) for check in lab.checks]
+    cells = [*begin, f'check("{lab.number}")', *remedies, UNTIL_IT_HOLDS.format(number=lab.number)]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
 
-    report = verbs.check(lab.number)
+    NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
 
-    assert [result.claim for result in report.results if result.passed] == []
+    at_the_start, at_the_end = (shown(notebook.cells[n]) for n in (len(begin), -1))
+    assert f"0/{len(lab.checks)} passed" in at_the_start
+    assert "✗" not in at_the_end, at_the_end
+
+
+def shown(cell) -> str:
+    [result] = [output for output in cell.outputs if output.output_type == "execute_result"]
+    return result.data["text/plain"]
 
 
 def test_goto_brings_istiod_back():
@@ -44,3 +68,33 @@ def test_goto_brings_istiod_back():
 
     assert "Istio" in verbs.goto("07", silent).standing
     assert istio.is_installed()
+
+
+# What a reader may leave behind who plants a fault, or patches, and goes on without mending it.
+LEFT = {
+    "03": labs.exercise("03.2").fault,
+    "04": labs.exercise("04.2").fault[:1],
+    "05": labs.exercise("05.2").fault[:1],
+    "06": (
+        "kubectl patch gateways.networking.istio.io bookinfo-gateway --type=merge "
+        """--patch '{"spec": {"selector": {"app": "other"}}}'""",
+    ),
+    "08": labs.exercise("08.2").fault,
+    "14": labs.exercise("14.2").fault,
+    "15": labs.exercise("15.2").fault,
+}
+
+
+def test_goto_puts_right_what_was_broken_and_left():
+    verbs.goto("07", silent)
+    for commands in LEFT.values():
+        for command in commands:
+            verbs._run(command)
+
+    verbs.goto("07", silent)
+
+    pages = bookinfo.page(12)
+    assert set(pages.status) == {200}
+    assert "" not in set(pages.version)
+    assert verbs.what_changed().empty
+    assert "istio-proxy" in injection.rehearse(output="jsonpath={.spec.initContainers[*].name}").stdout

@@ -132,7 +132,7 @@ def test_what_is_not_the_readers_is_refused_even_to_one_who_might(reader, contex
     assert [line.split()[0] for line in refused if "refused:" in line] == [
         "install", "uninstall", "label", "delete", "create",
     ]  # fmt: skip
-    assert "`kubectl delete pods --all -n default` was not run" in told.stdout
+    assert "is in namespace default, which is somebody else's" in told.stdout
 
 
 @pytest.mark.usefixtures("untouched")

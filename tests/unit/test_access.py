@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import jwt
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
@@ -103,6 +104,19 @@ def test_every_line_is_read_back(values):
     assert access_log.parse(line(values)) == values
 
 
+@pytest.mark.parametrize("agent", ['curl "8" (a, b)', '"', '" "', 'a" "b" "c', '[x] "-" -', ""])
+def test_a_user_agent_may_hold_quotation_marks(agent):
+    values = {**dict.fromkeys(access_log.FIELDS, "-"), "user_agent": agent, "request": "GET /a HTTP/1.1"}
+    assert access_log.parse(line(values)) == values
+
+
+def test_a_long_line_of_quotation_marks_is_read_in_no_time():
+    started = time.process_time()
+    access_log.parse('[x] "' + '" ' * 100_000)
+    access_log.parse(line({**dict.fromkeys(access_log.FIELDS, "-"), "user_agent": '" ' * 100_000}))
+    assert time.process_time() - started < 3
+
+
 @given(st.text())
 def test_what_is_no_such_line_is_passed_over(text):
     assert set(access_log.parse(text)) in (set(), set(access_log.FIELDS))
@@ -145,6 +159,43 @@ def test_the_newest_line_for_the_path_is_waited_for():
 def test_a_line_that_never_comes_is_told():
     with backend.use(Pod(denial("/ratings/1"))), pytest.raises(LabError):
         access_log.entry("ratings", "/ratings/0")
+
+
+def hop(at: str, cluster: str, request_id: str = "id-1", path: str = "/page?from=00") -> str:
+    values = {"start_time": f"2026-01-01T00:00:0{at}Z", "upstream_cluster": cluster, "x_request_id": request_id,
+              "request": f"GET {path} HTTP/1.1", "response_code": "200", "duration": "7"}  # fmt: skip
+    return line({**dict.fromkeys(access_log.FIELDS, "-"), **values})
+
+
+class Hops(Pod):
+    """A gateway and two pods; the last line of the last pod comes late."""
+
+    LOGS = {  # noqa: RUF012
+        "gateway": [hop("1", "outbound|9080||page"), hop("9", "outbound|9080||page", "id-2", "/other")],
+        "page": [hop("2", "inbound|9080||"), hop("3", "outbound|9080||reviews")],
+        "reviews": [hop("4", "inbound|9080||"), hop("5", "outbound|9080||ratings")],
+        "ratings": [hop("6", "inbound|9080||")],
+    }
+
+    def kubernetes(self, method, path, body, query, content_type):
+        pods = [{"metadata": {"name": name, "namespace": "default"}, "status": {"phase": "Running"},
+                 "spec": {"containers": [{"name": "istio-proxy"}]}} for name in self.LOGS]  # fmt: skip
+        if path.endswith("/pods"):
+            return json.dumps({"kind": "PodList", "apiVersion": "v1", "items": pods[1:]})
+        if not path.endswith("/log"):
+            return json.dumps(pods[0])
+        name = path.split("/")[-2]
+        self.looks += name == "ratings"
+        return "\n".join(self.LOGS[name][: None if self.looks > 1 or name != "ratings" else 0])
+
+
+def test_a_request_is_followed_from_proxy_to_proxy_until_each_call_was_logged_at_both_ends():
+    with backend.use(Hops()) as hops:
+        found = access_log.follow("/page?from=00", gateway="gateway.default")
+    assert list(found.proxy) == ["gateway", "page", "page", "reviews", "reviews", "ratings"]
+    assert list(found.direction) == ["outbound", "inbound"] * 3
+    assert set(found.milliseconds) == {7}
+    assert hops.looks == 2
 
 
 ISSUER = tokens.Issuer("https://login.bookshop.example")

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fake import Fake
@@ -53,21 +53,28 @@ class Authority:
             .add_extension(authority_key(self.key), critical=False)
             .add_extension(san, critical=True)
         )
-        return pem(made.sign(self.key, hashes.SHA256()))
+        return pem(made.sign(self.key, _hash(self.key)))
 
 
-def authority(parent: Authority | None = None, name="cluster.local", lives=timedelta(days=3650)) -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
+def authority(
+    parent: Authority | None = None, name="cluster.local", lives=timedelta(days=3650), key=None, usage=True
+) -> Authority:
+    key = key or ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)])
     issuer, signer = (parent.certificate.subject, parent.key) if parent else (subject, key)
     made = (
         builder(subject, issuer, key, x509.random_serial_number(), NOW - timedelta(days=1), NOW + lives)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(key_usage(key_cert_sign=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(authority_key(signer), critical=False)
     )
-    return Authority(made.sign(signer, hashes.SHA256()), key)
+    if usage is not None:
+        made = made.add_extension(key_usage(key_cert_sign=usage, crl_sign=True), critical=True)
+    return Authority(made.sign(signer, _hash(signer)), key)
+
+
+def _hash(key: object) -> hashes.SHA256 | None:
+    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
 
 
 def builder(subject, issuer, key, serial, since, until) -> x509.CertificateBuilder:
@@ -309,6 +316,12 @@ def test_a_proxy_that_has_no_certificate_yet(said):
         certificates.chain("x")
 
 
+@pytest.mark.parametrize("said", ["null", "[]", '{"configs": null}', '{"configs": [{"secret": null}]}', '{"a": 1}'])
+def test_an_answer_of_another_shape_is_an_error(said):
+    with pytest.raises(LabError):
+        certificates._own_chain(said, "a")
+
+
 def test_an_answer_that_breaks_off_is_an_error():
     with backend.use(Mesh({"x": answer(dump(chain_text()))[:90]})), pytest.raises(LabError):
         certificates.chain("x")
@@ -423,6 +436,33 @@ def test_one_of_two_roots_is_enough_while_the_root_is_replaced():
 def test_a_root_that_expired_while_it_was_replaced_is_in_nobodys_way():
     expired = authority(lives=timedelta(hours=-1))
     assert len(verified(chain_text(), expired.pem() + mesh().pem())) == 2
+
+
+def test_a_root_that_does_not_say_what_its_key_is_for_is_one():
+    root = authority(usage=None)  # as those of Istio's own samples/certs
+    assert len(verified(root.leaf(), root.pem())) == 2
+    intermediate = authority(parent=root, name="istiod")
+    assert len(verified(intermediate.leaf() + intermediate.pem(), root.pem())) == 3
+
+
+def test_a_root_that_may_not_sign_is_none():
+    root = authority(usage=False)
+    with pytest.raises(LabError):
+        verified(root.leaf(), root.pem())
+
+
+def test_rsa_keys_lead_to_their_root():
+    root = authority(key=rsa.generate_private_key(65537, 2048))
+    assert len(verified(root.leaf(key=rsa.generate_private_key(65537, 2048)), root.pem())) == 2
+
+
+def test_keys_that_the_webs_rules_do_not_know_are_told_and_nobody_is_sent_to_install_anew():
+    root = authority(key=ed25519.Ed25519PrivateKey.generate())
+    with pytest.raises(LabError, match="signed by the mesh's root") as told:
+        verified(root.leaf(key=ed25519.Ed25519PrivateKey.generate()), root.pem())
+    assert "restart" not in told.value.fix
+    assert certificates.parse(root.leaf()).key[0] == "EC 256"
+    assert certificates.parse(root.pem()).key[0] == "Ed25519"
 
 
 def test_another_root_of_the_same_name_is_not_the_meshs():

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend, cli, session, settings
-from labkit.backend.context import Guard
+from labkit.api import access
+from labkit.api.guard import Guard
 from labkit.cluster import bring_up, context
-from labkit.course import claim, parts, verbs
+from labkit.course import adoption, components, verbs
 from labkit.errors import LabError
 from labkit.mesh import istio, leftovers
 from labkit.notebook import choosing
@@ -52,53 +53,59 @@ def readers(monkeypatch, tmp_path) -> Path:
 
 def in_namespace(monkeypatch, name: str) -> None:
     """As in a kernel that was started with LABKIT_NAMESPACE."""
-    for module in (context, claim, parts, verbs, choosing):
+    for module in (context, adoption, components, verbs, choosing):
         monkeypatch.setattr(module, "NAMESPACE", name)
 
 
 class Kubectl(Fake):
-    """`kubectl config` as far as the course uses it: reads from $KUBECONFIG, changes what --kubeconfig names."""
+    """`kubectl config view` as far as the course uses it: of $KUBECONFIG, without credentials."""
 
     def run(self, argv, *, env, **_):
-        if argv[:3] == ["kubectl", "config", "view"]:
-            return self._view(argv, yaml.safe_load(Path(env["KUBECONFIG"]).read_text()))
-        assert argv[:4] == ["kubectl", "config", "set-context", "--current"]
-        path = Path(argv[argv.index("--kubeconfig") + 1])
-        changed = yaml.safe_load(path.read_text())
-        changed["contexts"][0]["context"]["namespace"] = argv[argv.index("--namespace") + 1]
-        path.write_text(yaml.safe_dump(changed))
-        return backend.Completed(tuple(argv), 0, "", "", 0.0)
-
-    def _view(self, argv, config):
+        assert argv[:4] == ["kubectl", "config", "view", "--minify"]
+        assert "--raw" not in argv
+        config = yaml.safe_load(Path(env["KUBECONFIG"]).read_text())
         name = argv[argv.index("--context") + 1]
         found = [each for each in config["contexts"] if each["name"] == name]
         if not found:
             return backend.Completed(tuple(argv), 1, "", f"error: cannot locate context {name}", 0.0)
-        alone = yaml.safe_dump({**config, "contexts": found, "current-context": name})
+        alone = json.dumps({**config, "contexts": found, "current-context": name})
         return backend.Completed(tuple(argv), 0, alone, "", 0.0)
 
 
-# -- the course's own kubeconfig ------------------------------------------------------------------------
-def test_the_course_keeps_that_context_alone_in_the_readers_namespace_for_nobody_else_to_read(readers, monkeypatch):
+@pytest.fixture
+def opened(monkeypatch, tmp_path):
+    """What a way was opened with; tests/unit/test_relay.py has the way itself."""
+    ways = []
+
+    def start(*way):
+        ways.append(way)
+        return tmp_path / "home" / ".kube" / "config"
+
+    monkeypatch.setattr(access, "start", start)
+    return ways
+
+
+# -- the way in for commands ----------------------------------------------------------------------------
+def test_the_way_leads_to_that_context_in_the_readers_namespace_and_their_file_is_only_read(
+    readers, monkeypatch, opened
+):
     in_namespace(monkeypatch, "mine")
     before = hashlib.sha256(readers.read_bytes()).digest()
     with backend.use(Kubectl()):
-        context.keep()
-        context.keep()  # as the next kernel does
+        context.open_way()
 
-    kept = settings.settings().kubeconfig
-    [alone] = yaml.safe_load(kept.read_text())["contexts"]
-    assert (alone["name"], alone["context"]["namespace"]) == ("company", "mine")
-    assert kept.stat().st_mode & 0o777 == 0o600
-    assert [path.name for path in kept.parent.iterdir() if path.is_file()] == ["kubeconfig"]
+    [(name, its_namespace, kubeconfig, environment)] = opened
+    assert (name, its_namespace, environment["KUBECONFIG"]) == ("company", "mine", str(readers))
+    assert environment["KUBERC"] == "off"
+    assert kubeconfig == settings.settings().kubeconfig
+    assert kubeconfig.parent == settings.settings().context_folder
     assert hashlib.sha256(readers.read_bytes()).digest() == before
-    assert kept != settings.settings().home / "kubeconfig"
 
 
 def test_a_context_that_is_not_there_is_named_with_the_file_it_was_looked_for_in(readers, monkeypatch):
     monkeypatch.setenv("LABKIT_VENUE", "context:gone")
     with backend.use(Kubectl()), pytest.raises(LabError) as missing:
-        context.keep()
+        context.open_way()
     assert "gone" in missing.value.what
     assert str(readers) in missing.value.what
 
@@ -119,7 +126,7 @@ def test_each_context_has_a_folder_of_its_own_beneath_the_courses(one, other):
 def test_a_namespace_that_is_no_readers_own_is_refused_and_nothing_kept(readers, monkeypatch, namespace):
     in_namespace(monkeypatch, namespace)
     with backend.use(Kubectl()), pytest.raises(LabError) as refused:
-        context.keep()
+        context.open_way()
     assert f"LABKIT_NAMESPACE={OURS}" in refused.value.fix  # the context's own
     assert not settings.settings().kubeconfig.exists()
 
@@ -128,7 +135,7 @@ def test_a_context_that_names_no_namespace_leaves_it_to_the_reader(readers, monk
     in_namespace(monkeypatch, "")
     readers.write_text(kubeconfig("company", namespace=""))
     with backend.use(Kubectl()), pytest.raises(LabError) as unnamed:
-        context.keep()
+        context.open_way()
     assert "LABKIT_NAMESPACE=NAME" in unnamed.value.fix
 
 
@@ -164,7 +171,7 @@ class Cluster(Fake):
 def working_in(*cluster):
     """In somebody else's cluster, as a kernel does."""
     theirs = session.Session(lambda: "", context.gateway, owns_cluster=False)
-    with backend.use(Guard(Cluster(*cluster), OURS)), session.use(theirs):
+    with backend.use(Guard(Cluster(*cluster), OURS, Path("commands"))), session.use(theirs):
         yield
 
 
@@ -186,22 +193,22 @@ def istiod(image: str, available: int = 1) -> dict[str, object]:
     }
 
 
-def test_an_empty_namespace_is_claimed_once_and_from_then_on_known(readers):
+def test_an_empty_namespace_is_adopted_once_and_from_then_on_known(readers):
     settings.settings().context_folder.mkdir(parents=True)
     with working_in(namespace()):
-        claim.claim()
+        adoption.adopt()
     with working_in(namespace(), "pod/bookinfo\n"):
-        claim.claim()
+        adoption.adopt()
     with working_in(namespace(uid="2"), "pod/somebody-elses\n"), pytest.raises(LabError) as another:
-        claim.claim()  # of the same name, in another cluster or made anew
+        adoption.adopt()  # of the same name, in another cluster or made anew
     assert "pod/somebody-elses" in another.value.why
 
 
 @pytest.mark.parametrize("kind", ["secrets", "configmaps", "serviceaccounts"])
-def test_a_namespace_with_anything_in_it_that_goto_would_remove_is_not_claimed(readers, kind):
+def test_a_namespace_with_anything_in_it_that_goto_would_remove_is_not_adopted(readers, kind):
     there = {f"{NAMESPACE}/{kind}": [{"metadata": {"name": "theirs"}}]}
     with working_in(namespace() | there), pytest.raises(LabError) as refused:
-        claim.claim()
+        adoption.adopt()
     assert "theirs" in refused.value.why
     assert not settings.settings().context_folder.exists()
 
@@ -223,26 +230,30 @@ def test_what_the_api_server_forbids_is_told_in_its_own_words(readers):
 # -- Istio, found in place ------------------------------------------------------------------------------
 def test_any_version_of_istio_that_is_available_stands_and_is_told():
     with working_in(istiod("registry.example.com:5000/pilot:1.27.0-distroless@sha256:ab")):
-        assert parts.ISTIO.stands()
-        assert parts.ISTIO.detail() == "1.27.0-distroless, found in place"
-        parts.ISTIO.make(SILENT)
+        assert components.ISTIO.is_ready()
+        assert components.ISTIO.detail() == "1.27.0-distroless, found in place"
+        components.ISTIO.ensure(SILENT)
 
 
 @pytest.mark.parametrize("found", [{}, istiod("pilot:1.27.0", available=0)])
 def test_without_one_it_is_said_that_others_must_install_it(found):
     with working_in(found):
-        assert not parts.ISTIO.stands()
+        assert not components.ISTIO.is_ready()
         with pytest.raises(backend.NotYours) as refused:
-            parts.ISTIO.make(SILENT)
+            components.ISTIO.ensure(SILENT)
     assert "ask those who run the cluster" in refused.value.fix
 
 
 def test_goto_leaves_what_is_found_and_says_so(readers, monkeypatch):
     samples = settings.settings().release_folder / "samples" / "bookinfo"
-    for name, kind in {"platform/kube/bookinfo": "Deployment", "networking/bookinfo-gateway": "Gateway"}.items():
+    kinds = {
+        "platform/kube/bookinfo": ("apps/v1", "Deployment"),
+        "networking/bookinfo-gateway": ("networking.istio.io/v1", "Gateway"),
+    }
+    for name, (version, kind) in kinds.items():
         manifest = samples / f"{name}.yaml"
         manifest.parent.mkdir(parents=True)
-        manifest.write_text(yaml.safe_dump({"kind": kind, "metadata": {"name": "bookinfo"}}))
+        manifest.write_text(yaml.safe_dump({"apiVersion": version, "kind": kind, "metadata": {"name": "bookinfo"}}))
     monkeypatch.setattr(context, "find", lambda progress: None)
     with working_in(namespace() | istiod("pilot:1.27.0")):
         place = verbs.goto("02", lambda event: None)
@@ -322,6 +333,7 @@ def company(monkeypatch, found):
     return choosing.chosen()
 
 
+@pytest.mark.usefixtures("opened")
 @pytest.mark.parametrize(
     ("found", "told"),
     [(istiod("pilot:1.27.0"), "Istio 1.27.0 found in place"), ({}, "no Istio in it")],
@@ -332,6 +344,7 @@ def test_each_notebook_says_where_it_is(readers, monkeypatch, found, told):
     assert not its_session.owns_cluster
 
 
+@pytest.mark.usefixtures("opened")
 def test_a_recording_can_be_made_inside_somebody_elses_cluster(readers, monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_RECORDER", str(tmp_path / "cells"))
     mesh, its_session = company(monkeypatch, {})

@@ -10,11 +10,11 @@ from time import monotonic
 
 import pytest
 
+from labkit.backend import together
 from labkit.cluster import doctor
 from labkit.cluster.doctor import GIB, Finding
 from labkit.cluster.engine import Engine
 from labkit.cluster.kind import Node
-from labkit.cluster.together import together
 from labkit.errors import LabError
 from labkit.settings import settings
 

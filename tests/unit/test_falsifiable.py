@@ -16,11 +16,19 @@ from labkit.settings import NOTEBOOKS
 RECORDED = {path.name[:2]: path for path in files.recordings()}
 
 
-@pytest.fixture(params=labs.LABS, ids=lambda lab: lab.number)
-def lab(request, monkeypatch, tmp_path):
+EXERCISES = [f"{lab.number}.{place}" for lab in labs.LABS for place, _ in enumerate(lab.exercises, 1)]
+
+
+@pytest.fixture
+def alone(monkeypatch, tmp_path):
+    """Nothing of this machine's settings."""
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
     monkeypatch.delenv("LABKIT_CACHE", raising=False)
     monkeypatch.delenv("LABKIT_CLUSTER", raising=False)
+
+
+@pytest.fixture(params=labs.LABS, ids=lambda lab: lab.number)
+def lab(request, alone):
     return request.param
 
 
@@ -45,8 +53,9 @@ def test_a_labs_check_fails_at_its_start_and_passes_at_its_end(lab):
     assert last.passed
 
 
-def test_an_exercises_check_fails_before_its_solution_and_at_a_wrong_answer_and_passes_after_it(lab):
-    seen = reports(lab.number, f"{lab.number}.1")
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_an_exercises_check_fails_before_its_solution_and_at_a_wrong_answer_and_passes_after_it(alone, exercise):
+    seen = reports(exercise[:2], exercise)
     first, *_, last = [report for _, report in seen]
     wrong = [report for mark, report in seen if mark.aside]
     assert not first.passed

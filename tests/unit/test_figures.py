@@ -62,7 +62,7 @@ def certificate_frames(draw):
     for pod, serial in draw(st.lists(st.tuples(st.sampled_from(NAMES), st.integers(1, 9)), min_size=1, max_size=8)):
         start = BEGAN + timedelta(minutes=serial)
         rows.append((BEGAN + timedelta(minutes=20), pod, f"{serial:032x}", start, start + timedelta(minutes=serial**5)))
-    return pd.DataFrame(rows, columns=["time", "pod", "serial", "not_before", "not_after"])
+    return pd.DataFrame(rows, columns=["time", "pod", "serial", "signed", "not_after"])
 
 
 @st.composite
@@ -330,6 +330,25 @@ def test_calls_of_several_workloads_are_weighed_by_their_rates():
     assert figure.text.splitlines()[1:] == ["  productpage-v1 → reviews", "  reviews → ratings"]
 
 
+def test_both_layers_are_drawn_with_an_arrow_from_istiod_to_each_proxy():
+    edges = pd.DataFrame(
+        [("istio-ingressgateway", "reviews"), ("reviews-v2", "ratings")],
+        columns=["source_workload", "destination_service_name"],
+    )
+    names = ["istio-ingressgateway-a-b.istio-system", "reviews-v1-c-d.default", "reviews-v2-e-f.default",
+             "ratings-v1-g-h.default", "istio-egressgateway-i-j.istio-system"]  # fmt: skip
+    sync = pd.DataFrame({"name": names, **dict.fromkeys(["cds", "lds", "eds", "rds"], "SYNCED")})
+    sync.loc[3, "lds"] = "ERROR"
+    figure = show.layers(edges, sync)
+    [panel] = figure.panels
+    dots = [mark.hover[0] for mark in panel.marks if isinstance(mark, Dots)]
+    assert sorted(dots) == ["istio-egressgateway", "istio-ingressgateway", "istiod", "ratings", "reviews"]
+    arrows = [mark for mark in panel.marks if isinstance(mark, Line)]
+    assert [arrow.dash for arrow in arrows].count("dash") == 4
+    assert [mark.text for mark in panel.marks if isinstance(mark, Label) and mark.text not in dots] == ["ERROR"]
+    assert "5 proxies, 2 calls" in figure.text
+
+
 # -- the propagation clock ------------------------------------------------------------------------
 def test_pods_stand_from_fast_to_slow_and_who_waits_is_said():
     clock = pd.DataFrame([("slow", 90), ("fast", 10), ("fast", 14), ("late", nan)], columns=["pod", "milliseconds"])
@@ -342,28 +361,30 @@ def test_pods_stand_from_fast_to_slow_and_who_waits_is_said():
 
 # -- certificates ---------------------------------------------------------------------------------
 def certificate(pod, serial, start, minutes):
-    not_before = BEGAN + timedelta(minutes=start)
-    return BEGAN + timedelta(minutes=9), pod, serial, not_before, not_before + timedelta(minutes=minutes)
+    signed = BEGAN + timedelta(minutes=start)
+    return BEGAN + timedelta(minutes=9), pod, serial, signed, signed + timedelta(minutes=minutes)
 
 
 def test_a_certificate_is_a_bar_from_its_first_moment_to_its_last():
     rows = [certificate("a", "aa", 0, 5), certificate("a", "bb", 3, 5), certificate("a", "aa", 0, 5),
             certificate("b", "cc", 1, 1440)]  # fmt: skip
-    columns = ["time", "pod", "serial", "not_before", "not_after"]
+    columns = ["time", "pod", "serial", "signed", "not_after"]
     figure = show.certificate_timeline(pd.DataFrame(rows, columns=columns))
     [panel] = figure.panels
     began = BEGAN.timestamp()
     bars = [mark for mark in panel.marks if isinstance(mark, Box)]
     assert [((bar.start[0] - began) / 60, (bar.end[0] - began) / 60) for bar in bars] == [(0, 5), (3, 8), (1, 1441)]
     assert len({bar.start[1] for bar in bars}) == len(bars)
-    assert [mark.points[0][0] - began for mark in panel.marks if isinstance(mark, Line)] == [9 * 60]
+    *halves, now = [(mark.points[0][0] - began) / 60 for mark in panel.marks if isinstance(mark, Line)]
+    assert halves == [2.5, 5.5, 721]
+    assert now == 9
     assert "2 pods" in figure.text
 
 
 @given(st.timedeltas(timedelta(seconds=1), timedelta(days=4000)))
 def test_a_time_axis_has_a_few_ticks_at_round_times(span):
     rows = [certificate("a", "aa", 0, span / timedelta(minutes=1))]
-    [panel] = show.certificate_timeline(pd.DataFrame(rows, columns=["time", "pod", "serial", "not_before",
+    [panel] = show.certificate_timeline(pd.DataFrame(rows, columns=["time", "pod", "serial", "signed",
                                                                     "not_after"])).panels  # fmt: skip
     assert 1 <= len(panel.x.ticks) <= 8
     assert len({label for _, label in panel.x.ticks}) == len(panel.x.ticks)

@@ -80,6 +80,24 @@ def test_the_rules_are_those_that_were_put_in_place_each_once():
     ]
 
 
+NATIVE = """add chain inet istio-proxy-nat istio-redirect
+add rule inet istio-proxy-nat istio-redirect meta l4proto tcp counter redirect to :15001
+add rule inet istio-proxy-nat output counter jump istio-output
+add rule inet istio-proxy-nat istio-output skuid 1337 counter return
+add rule inet istio-proxy-mangle istio-tproxy meta l4proto tcp tproxy to :15006
+add rule
+"""
+
+
+def test_the_rules_of_nftables_own_are_read_too():
+    assert injection.parse_rules(NATIVE).to_dict("records")[:4] == [
+        {"chain": "istio-redirect", "match": "meta l4proto tcp", "target": "REDIRECT", "to_port": "15001"},
+        {"chain": "output", "match": "everything", "target": "istio-output", "to_port": ""},
+        {"chain": "istio-output", "match": "skuid 1337", "target": "RETURN", "to_port": ""},
+        {"chain": "istio-tproxy", "match": "meta l4proto tcp", "target": "TPROXY", "to_port": "15006"},
+    ]
+
+
 class Answers(Fake):
     """An API server that knows these paths, and a shell that prints these manifests."""
 
@@ -177,3 +195,18 @@ def test_what_a_lab_labelled_beside_istio_is_a_leftover_and_istios_own_is_not():
     with backend.use(Labelled({"/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
         [left] = leftovers.find("default", [])
     assert (left.resource, left.namespace, left.name) == ("secrets", "istio-system", "bookinfo-certificate")
+
+
+@pytest.mark.parametrize(
+    ("cpu", "millicores"), [("100m", 100), ("2", 2000), (2, 2000), ("0.5", 500), ("1e3", 1_000_000), ("5k", 5_000_000)]
+)
+def test_processor_time_is_counted_whatever_its_suffix(cpu, millicores):
+    assert istio._millicores(cpu) == millicores
+
+
+@pytest.mark.parametrize(
+    ("memory", "mebibytes"),
+    [("128Mi", 128), ("2Ti", 2 << 20), ("500M", 476), ("1e9", 953), ("134217728", 128), ("1.5Gi", 1536), ("64Ki", 0)],
+)
+def test_memory_is_counted_whatever_its_suffix(memory, mebibytes):
+    assert istio._mebibytes(memory) == mebibytes

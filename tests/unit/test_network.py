@@ -245,6 +245,20 @@ def test_an_authority_is_trusted_that_a_variable_names(monkeypatch, tmp_path, mi
     assert network.authorities().strip() == authority.certificate.read_text().strip()
 
 
+def test_no_redirect_leads_from_https_to_http(monkeypatch, tmp_path, files, mirror, authority):
+    from farend import Answer
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    mirror.fail("/stays", lambda answer: Answer(302, {"Location": "/file"}, b""))
+    backend.download(f"{mirror.address}/stays", tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "what was published"
+    with far_end(files) as plain:
+        mirror.fail("/moved", lambda answer: Answer(302, {"Location": f"{plain.address}/file"}, b""))
+        with pytest.raises(LabError, match="anybody on the way"):
+            backend.download(f"{mirror.address}/moved", tmp_path / "other")
+        assert plain.requests == []
+
+
 @pytest.mark.parametrize("variable", network.AUTHORITIES)
 @pytest.mark.parametrize("content", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n"])
 def test_authorities_that_cannot_be_read(monkeypatch, tmp_path, files, mirror, variable, content):

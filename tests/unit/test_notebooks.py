@@ -17,6 +17,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from private import private_things
 from pytest_notebooks import WIDGET_VIEW, cell_faults, tags
 
+from labkit.maintain.site.reading import FOLDED, folded
+
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
 Notebook = nbformat.NotebookNode
 
@@ -102,7 +104,9 @@ def time_measured(notebook: Notebook) -> list[str]:
 
 def three_line_summary(notebook: Notebook) -> list[str]:
     summary = [line for line in sections(notebook).get("Summary", "").splitlines() if line.strip()]
-    return [] if len(summary) == 3 else [f"the Summary has three lines; here: {len(summary)}"]
+    *told, commands = summary or [""]
+    faults = [] if len(told) == 3 else [f"the Summary has three lines; here: {len(told)}"]
+    return faults if commands.startswith("To remember: ") else [*faults, "the Summary ends with what to remember"]
 
 
 def one_import_cell(notebook: Notebook) -> list[str]:
@@ -159,6 +163,16 @@ def verdict_stored(notebook: Notebook) -> list[str]:
     return ["a cell tagged `nbval-check-output` stores `n/n passed`"]
 
 
+def predictions_settled(notebook: Notebook) -> list[str]:
+    """Three questions or more, each before its experiment, and its outcome after it."""
+    said = [re.match(r'.*(predict|outcome)\("(\d\d\.\d)"', cell.source, re.DOTALL) for cell in code(notebook)]
+    told = [(found[1], found[2]) for found in said if found]
+    asked = [number for what, number in told if what == "predict"]
+    faults = [] if len(asked) >= 3 else [f"three predictions or more; here: {len(asked)}"]
+    wanted = [(what, number) for number in asked for what in ("predict", "outcome")]
+    return faults if told == wanted else [*faults, f"each is asked, then measured; here: {told}"]
+
+
 def near_miss(notebook: Notebook) -> list[str]:
     """A wrong answer that looks right, then the check that refuses it, before the exercise is solved."""
     before = takewhile(lambda cell: "solve(" not in cell.source, code(notebook))
@@ -168,6 +182,15 @@ def near_miss(notebook: Notebook) -> list[str]:
         if "aside" in tags(wrong) and "aside" in tags(verdict) and any(n < all_ for n, all_ in verdicts(verdict))
     ]
     return [] if refused else ["two cells tagged `aside` before `solve`: a wrong answer, and a check that refuses it"]
+
+
+def answers_folded(notebook: Notebook) -> list[str]:
+    """Wrong answers and solutions lie under a heading that JupyterLab opens folded."""
+    hidden = [cell.id for cell in folded(notebook)]
+    answers = [
+        cell for cell in code(notebook) if "aside" in tags(cell) or re.match(r".*\bsol(ution|ve)\(", cell.source)
+    ]
+    return [f"an answer lies open: {cell.source}" for cell in answers if cell.id not in hidden]
 
 
 def no_widget_state(notebook: Notebook) -> list[str]:
@@ -225,8 +248,8 @@ def small_file(notebook: Notebook) -> list[str]:
 RULES: list[Callable[[Notebook], list[str]]] = [
     one_title, sections_in_order, three_to_five_goals, time_measured, three_line_summary, one_import_cell,
     known_imports, short_cells, prose_before_code, no_story_in_comments, run_in_order, outputs_stored,
-    no_failure_unless_intended, verdict_stored, near_miss, no_widget_state, nothing_private, cells_could_fail,
-    starts_nothing, names_exist, small_file,
+    no_failure_unless_intended, verdict_stored, predictions_settled, near_miss, answers_folded, no_widget_state,
+    nothing_private, cells_could_fail, starts_nothing, names_exist, small_file,
 ]  # fmt: skip
 
 
@@ -251,6 +274,15 @@ def run(source: str, count: int, text: str = "ok", *cell_tags: str) -> Notebook:
     return new_code_cell(source, execution_count=count, outputs=outputs, metadata={"tags": list(cell_tags)})
 
 
+def guesses(first: int) -> list[Notebook]:
+    """Three predictions, each with its outcome."""
+    cells = []
+    for number in ("05.1", "05.2", "05.3"):
+        for what in ("predict", "outcome"):
+            cells += [markdown("And?"), run(f'labkit.{what}("{number}")', first + len(cells) // 2)]
+    return cells
+
+
 GOOD = new_notebook(
     cells=[
         markdown("# A lab"),
@@ -263,15 +295,18 @@ GOOD = new_notebook(
         markdown("## Check\nDone?"),
         run("labkit.check('05')", 3, "3/3 passed", "nbval-check-output"),
         markdown("## Exercise\nTry."),
+        new_markdown_cell("### A near miss, and a solution", metadata={FOLDED: True}),
         run("%kubectl scale replicaset --selector app=ratings --replicas=2", 4, "scaled", "aside"),
         run("labkit.check('05.1')", 5, "0/1 passed", "aside", "nbval-check-output"),
         markdown("One way."),
         run("labkit.solve('05.1')", 6),
-        markdown("## Summary\n- one\n- two\n- three"),
+        markdown("### More"),
+        *guesses(7),
+        markdown("## Summary\n- one\n- two\n- three\n\nTo remember: `kubectl get`."),
         markdown("## Next\nLab 06."),
     ]
 )
-IMPORT, SHOW, CHECK, WRONG, REFUSED, SUMMARY = 4, 6, 8, 10, 11, 14
+IMPORT, SHOW, CHECK, WRONG, REFUSED, PREDICT, SUMMARY = 4, 6, 8, 11, 12, 17, 28
 
 
 def without(section: str) -> Callable[[Notebook], None]:
@@ -330,13 +365,14 @@ BREAKS = [
     (three_to_five_goals, source(1, "## Overview\n" + "1. goal\n" * 6)),
     (time_measured, source(3, "## Time\nNot long.")),
     (time_measured, source(3, "## Time\nReading 5 min. Running: who knows.")),
-    (three_line_summary, source(SUMMARY, "## Summary\nAll in one.")),
+    (three_line_summary, source(SUMMARY, "## Summary\nAll in one.\nTo remember: `kubectl get`.")),
+    (three_line_summary, source(SUMMARY, "## Summary\n- one\n- two\n- three")),
     (one_import_cell, source(SHOW, "import json")),
     (one_import_cell, source(IMPORT, "1")),
     (known_imports, source(IMPORT, "import labkit, requests")),
     (known_imports, source(IMPORT, "from subprocess import run")),
     (short_cells, source(SHOW, "a\n" * 6)),
-    (short_cells, lambda notebook: [source(n, "a\n" * 4)(notebook) for n in (IMPORT, SHOW, CHECK)]),
+    (short_cells, lambda notebook: [cell.update(source="a\n" * 4) for cell in code(notebook)]),
     (prose_before_code, more_code),
     (no_story_in_comments, source(SHOW, "# first we look\n%kubectl get pods")),
     (run_in_order, fields(SHOW, execution_count=None)),
@@ -346,11 +382,17 @@ BREAKS = [
     (no_failure_unless_intended, fields(SHOW, metadata={"tags": ["raises-exception"]})),
     (verdict_stored, fields(CHECK, metadata={})),
     (verdict_stored, fields(CHECK, outputs=[new_output("stream", text="2/3 passed")])),
+    (predictions_settled, source(PREDICT, "1")),
+    (predictions_settled, source(PREDICT + 2, "1")),
+    (predictions_settled, source(PREDICT + 4, 'labkit.predict("05.1")')),
     (near_miss, fields(WRONG, metadata={})),
     (near_miss, fields(REFUSED, metadata={"tags": ["nbval-check-output"]})),
     (near_miss, fields(REFUSED, metadata={"tags": ["aside"]})),
     (near_miss, fields(REFUSED, outputs=[new_output("stream", text="1/1 passed")])),
     (near_miss, solved_first),
+    (answers_folded, fields(WRONG - 1, metadata={})),
+    (answers_folded, source(SHOW, "labkit.solution('05.1')")),
+    (answers_folded, source(PREDICT, "labkit.solve('05.1')")),
     (no_widget_state, widget_state),
     (no_widget_state, fields(SHOW, outputs=[new_output("display_data", data={WIDGET_VIEW: {}})])),
     (nothing_private, output("-----BEGIN RSA PRIVATE KEY-----")),

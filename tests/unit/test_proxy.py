@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -263,9 +265,64 @@ def test_what_is_refused_is_told_once_with_its_reason():
     assert parsed(answer).rejected == (dump.Rejection("listeners", "virtualInbound", "no such filter", timestamp(3)),)
 
 
+@pytest.mark.parametrize("answer", ["", "null", "[]", "{}", '{"configs": null}', '{"configs": 1}'])
+def test_an_answer_of_another_shape_is_an_error_to_act_on(answer):
+    with pytest.raises(LabError):
+        dump.parse(answer, "reviews", "default")
+
+
 def test_an_answer_that_breaks_off_is_an_error_to_act_on():
     with pytest.raises(LabError):
         dump.parse(json.dumps(config_dump())[:-20], "reviews", "default")
+
+
+def test_an_endpoint_may_have_a_name_in_place_of_an_address():
+    answer = config_dump()
+    answer["configs"][2]["dynamic_endpoint_configs"].append(
+        {"endpoint_config": {"cluster_name": "named", "endpoints": [{"lb_endpoints": [{"endpoint_name": "one"}]}]}}
+    )
+    assert [each["name"] for each in parsed(answer).sections["endpoints"]["named"]["endpoints"]] == ["one"]
+
+
+def places(message: object) -> Iterator[tuple[dict, str]]:
+    if isinstance(message, dict):
+        yield from ((message, name) for name in message)
+        for value in message.values():
+            yield from places(value)
+    elif isinstance(message, list):
+        for each in message:
+            yield from places(each)
+
+
+@given(st.data())
+def test_any_field_may_be_null_or_missing(data):
+    """Protobuf's JSON leaves out what is not set, or has null for it."""
+    answer = config_dump(secrets=[{"name": "default", "tls_certificate": {"certificate_chain": {"inline_bytes": "?"}}}])
+    found = list(places(answer["configs"]))
+    for number in data.draw(st.lists(st.sampled_from(range(len(found))), max_size=6)):
+        message, name = found[number]
+        if name in message:
+            message[name] = None
+        if data.draw(st.booleans()):
+            message.pop(name, None)
+    parsed(answer)
+
+
+@pytest.mark.parametrize("text", ["?", "A", "===", "ü", "AAAA"])
+def test_a_certificate_in_odd_base64_is_one_that_says_nothing(text):
+    secret = {"name": "default", "tls_certificate": {"certificate_chain": {"inline_bytes": text}}}
+    found = parsed(config_dump(secrets=[secret])).sections["secrets"]["default"]
+    assert found == {"name": "default", "status": "ACTIVE"}
+
+
+def test_a_dump_takes_time_in_proportion_to_its_length():
+    def seconds(many):
+        text = json.dumps(config_dump(clusters=[f"cluster-{number}" for number in range(many)]))
+        started = time.process_time()
+        dump.parse(text, "reviews", "default")
+        return time.process_time() - started
+
+    assert seconds(100_000) < 40 * seconds(10_000)  # ten times the length; the square of that would be a hundred
 
 
 # -- the frames -----------------------------------------------------------------------------------
@@ -574,7 +631,8 @@ def add_istiod(mesh, **resources):
         assert path == "/debug/syncz"
         return json.dumps([{"proxy": name, "istio_version": "1.31.1", "resources": r} for name, r in resources.items()])
 
-    mesh.add("istiod", syncz, "istio-system", {"app": "istiod"}, ())
+    mesh.add("istiod", syncz, "istio-system", {"app": "istiod"})
+    mesh.pods["istiod"]["spec"]["containers"] = [{"name": "discovery"}]
 
 
 CDS, LDS = f"{TYPE}config.cluster.v3.Cluster", f"{TYPE}config.listener.v3.Listener"
@@ -589,10 +647,9 @@ def test_the_sync_status_has_a_word_for_each_type(mesh):
         EDS: {},
     }
     add_istiod(mesh, **{"reviews.default": states, "idle.default": {}})
-    idle, reviews = proxy.sync_status().to_dict("records")
+    [reviews] = proxy.sync_status().to_dict("records")  # who asked for nothing is a client of istiod's, and no proxy
     assert [reviews[kind] for kind in ("cds", "lds", "rds", "eds")] == ["SYNCED", "STALE", "ERROR", "NOT SENT"]
     assert reviews["error"] == "no such cluster"
-    assert idle["cds"] == "IGNORED"
 
 
 def test_what_a_proxy_refused_comes_from_both_who_know(mesh):
@@ -681,6 +738,37 @@ def test_whatever_its_clock_says_the_time_is_as_good_as_the_looks(delay, skew):
         with_envoys(mesh, reviews=Envoy(mesh, delay, skew))
         [found] = proxy.propagate(VIRTUAL_SERVICE).milliseconds
     assert abs(found - delay * 1000) <= 150
+
+
+@pytest.mark.parametrize("delays", [(0.1, 0.4), (0.2,), (1.5, 1.6, 1.7)])
+def test_commands_in_a_block_are_timed_and_waited_for(delays):
+    with backend.use(Clock()) as mesh:
+        with_envoys(mesh, idle=Envoy(mesh, 1000), **{f"pod-{n}": Envoy(mesh, delay) for n, delay in enumerate(delays)})
+        with proxy.propagation() as clock:
+            mesh.on_write()
+            written = mesh.time
+            mesh.time += 0.05  # the command ends a moment later
+        found = clock.times.set_index("pod").milliseconds
+    assert set(found.index) == {f"pod-{n}" for n in range(len(delays))}
+    assert all(abs(found[f"pod-{n}"] - delay * 1000) <= 5 for n, delay in enumerate(delays))
+    assert max(delays) < mesh.time - written < max(delays) + 2
+    assert repr(clock).startswith(f"{len(delays)} prox")
+
+
+def test_a_block_that_changes_nothing_ends_soon_and_says_so(mesh):
+    with_envoys(mesh, reviews=Envoy(mesh, 1000))
+    with proxy.propagation() as clock:
+        pass
+    assert clock.times.empty
+    assert repr(clock) == "no proxy's configuration changed"
+    assert mesh.time - mesh.started < 5
+
+
+def test_a_block_that_fails_is_not_waited_for(mesh):
+    with_envoys(mesh, reviews=Envoy(mesh, 1000))
+    with pytest.raises(ZeroDivisionError), proxy.propagation(["reviews"]):
+        _ = 1 / 0
+    assert mesh.time - mesh.started < 1
 
 
 def test_endpoints_of_which_envoy_notes_no_time_are_timed_by_the_looks(mesh):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 from company import LOGIN, Authority
@@ -18,7 +20,7 @@ from labkit.cluster.downloads import archive_name
 from labkit.cluster.releases import Releases, diagnose, full_name
 from labkit.errors import LabError
 from labkit.progress import Progress
-from labkit.settings import GATEWAY_API, ISTIO, KIND, KUBERNETES, settings
+from labkit.settings import GATEWAY_API, ISTIO, KIND, KUBERNETES, SHA256, settings
 
 
 @dataclass
@@ -58,6 +60,7 @@ def end(tmp_path, monkeypatch):
         monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
         monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
         monkeypatch.setenv("LABKIT_DOWNLOADS", f"{end.address}/")
+        monkeypatch.setattr(releases, "SHA256", {})  # of these files, what is published is all that is known
         yield end
 
 
@@ -102,6 +105,31 @@ def test_a_tampered_tool_never_reaches_the_path(end, progress):
     with pytest.raises(LabError, match="SHA-256"):
         Releases().tool("kubectl", progress)
     assert not (settings().bin / "kubectl").exists()
+
+
+def test_a_mirror_that_publishes_a_checksum_of_its_own_is_refused(end, progress, monkeypatch):
+    """Another file, and a checksum that fits it: what versions.toml says decides, and what was kept goes."""
+    s = settings()
+    kept = Releases().tool("kind", progress)
+    kept.unlink()
+    monkeypatch.setattr(releases, "SHA256", SHA256)
+    for fetch in (
+        partial(Releases().tool, "kind", progress),
+        partial(Releases().tool, "kubectl", progress),
+        partial(Releases().istio_archive, ISTIO, "linux", "amd64", progress),
+    ):
+        with pytest.raises(LabError, match="SHA-256"):
+            fetch()
+    assert not (settings().bin / "kind").exists()
+    assert f"kind-{KIND}-{s.system}-{s.architecture}" in SHA256
+
+
+def test_each_program_for_each_platform_has_a_checksum():
+    platforms = [f"{system}-{architecture}" for system in ("linux", "darwin") for architecture in ("amd64", "arm64")]
+    programs = [f"{name}-{platform}" for name in (f"kind-{KIND}", f"kubectl-{KUBERNETES}") for platform in platforms]
+    assert set(programs) <= set(SHA256)
+    assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in SHA256.values())
+    assert len(set(SHA256.values())) == len(SHA256)
 
 
 def test_definitions_are_compared_with_the_digest_in_settings(end, progress, monkeypatch):

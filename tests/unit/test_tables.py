@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 from labkit import show
@@ -11,6 +13,13 @@ def test_markup_in_a_frame_is_shown_not_obeyed():
     table = show.table(pd.DataFrame({"name": ["<b>x</b>"], "page": ['https://istio.io/"><b>x']}))
     assert "<b>" not in table.html
     assert '<a href="https://istio.io/' in table.html
+
+
+def test_markup_in_headings_and_in_names_of_rows_is_shown_not_obeyed():
+    frame = pd.DataFrame({"<b>heading": [1]}, index=pd.Index(["<i>row"], name="<u>name"))
+    for drawn in (show.table(frame), show.changes(frame.assign(change="added"))):
+        assert not {"<b>", "<i>", "<u>"} & set(re.findall("<.>", drawn.html))
+        assert "&lt;i&gt;row" in drawn.html
 
 
 def test_only_a_column_of_addresses_becomes_links():

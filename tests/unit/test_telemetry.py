@@ -300,6 +300,20 @@ def test_what_each_pod_received_is_what_its_own_proxy_counted_meanwhile():
     assert telemetry.received(before, before, workload="ping").empty
 
 
+def test_an_increase_has_what_grew_and_nothing_that_was_there_before(monkeypatch):
+    old = line(response_code="503", response_flags="FI", source_workload="reviews-v3")
+    new = line(response_code="500", response_flags="FI", source_workload="reviews-v2")
+    before = scrape_at(0.0, **{"a.default": {old: 13.0, new: 1.0}, "b.default": {old: 5.0}})
+    # b's proxy started anew meanwhile
+    later = scrape_at(1.0, **{"a.default": {old: 13.0, new: 3.0}, "b.default": {old: 2.0}})
+    monkeypatch.setattr(rates, "scrape", {before.namespace: later}.get)
+    found = telemetry.increase(before)
+    assert found[["proxy", "response_code", "value"]].to_numpy().tolist() == [
+        ["a.default", "500", 2], ["b.default", "503", 2]]  # fmt: skip
+    monkeypatch.setattr(rates, "scrape", lambda namespace: before)
+    assert telemetry.increase(before).empty
+
+
 # -- growth -----------------------------------------------------------------------------------------
 LINE = line(reporter="destination", destination_service_name="s", destination_version="v1", response_code="200")
 counts = st.lists(st.integers(0, 1000), min_size=2, max_size=8)
@@ -535,6 +549,25 @@ def test_an_instant_vector_is_a_frame():
 def test_times_are_prometheus_own_to_the_millisecond():
     with backend.use(Server(query={"resultType": "scalar", "result": [1795443130.915, "1"]})):
         assert prometheus.query("1").time[0].isoformat() == "2026-11-23T14:12:10.915000+00:00"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"resultType": "string", "result": [1700000000, "a"]},
+        {"resultType": "vector", "result": [{"metric": {}, "histogram": [1, {"count": "1"}]}]},
+        {"resultType": "matrix", "result": [{"metric": {}, "histograms": [[1, {"count": "1"}]]}]},
+        {"resultType": "streams", "result": []},
+    ],
+)
+def test_an_answer_without_numbers_is_an_error_that_says_so(answer):
+    with backend.use(Server(query=answer)), pytest.raises(LabError, match="no number"):
+        prometheus.query("x")
+
+
+def test_no_result_is_an_empty_frame():
+    with backend.use(Server(query={"resultType": "vector", "result": None})):
+        assert prometheus.query("x").empty
 
 
 def test_an_empty_answer_is_an_empty_frame():

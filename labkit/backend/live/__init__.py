@@ -6,22 +6,18 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import socket
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
-from labkit.backend import requests
-from labkit.backend.answers import Completed, Response, Unreachable, kubernetes_error
-from labkit.backend.live import network
+from labkit.backend import concurrency, requests
+from labkit.backend.answers import Response, Unreachable, kubernetes_error
+from labkit.backend.live import network, processes
 from labkit.backend.requests import Answer, Request
 from labkit.errors import LabError
-from labkit.settings import MANIFESTS, settings
+from labkit.settings import GATEWAY_HOST, MANIFESTS, settings
 
 
 class Live:
@@ -29,14 +25,12 @@ class Live:
 
     def __init__(self) -> None:
         self._clients: dict[tuple[str, float], object] = {}
-        self._running: set[subprocess.Popen] = set()
-        self._interrupted = threading.Event()
 
     def perform(self, request: Request[Answer]) -> Answer:
         answer: Any = None  # that of a notice
         match request:
             case requests.Command():
-                answer = self._run(request)
+                answer = processes.run(request, environment(request.env))
             case requests.Kubernetes():
                 answer = self._kubernetes(request)
             case requests.Http():
@@ -44,17 +38,17 @@ class Live:
             case requests.Work(do=do, report=report):
                 answer = do(report)
             case requests.Beside(name=name, do=do):
-                answer = _beside(name, do)
+                answer = concurrency.beside(name, do)
             case requests.Text(path=path):
                 answer = path.read_text()
             case requests.Exists(path=path):
                 answer = path.exists()
             case requests.Which(program=program):
-                answer = shutil.which(program, path=_environment({})["PATH"])
+                answer = shutil.which(program, path=environment({})["PATH"])
             case requests.PortIsFree(host=host, port=port):
                 answer = _port_is_free(host, port)
             case requests.Download():
-                answer = self._download(request)
+                self._download(request)
         return answer
 
     def connected(self, forward: requests.Forward) -> AbstractContextManager[Callable[[requests.PodGet], str]]:
@@ -69,59 +63,7 @@ class Live:
         return time.time()
 
     def sleep(self, seconds: float) -> None:
-        self._interrupted.wait(seconds)
-        self._raise_if_interrupted()
-
-    def _run(self, request: requests.Command) -> Completed:
-        argv, stdin = request.argv, request.stdin
-        started = self.now()
-        try:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=request.cwd,
-                env=_environment(request.env),
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
-        except FileNotFoundError as error:
-            raise LabError(
-                f"`{argv[0]}` could not be started.",
-                f"no such program or folder: {error.filename}",
-                "`labkit doctor` says which tools are missing and where they come from",
-            ) from error
-        except OSError as error:
-            raise LabError(
-                f"`{argv[0]}` could not be started.",
-                str(error),
-                "make the file a program that this machine can execute, or remove it",
-            ) from error
-        self._running.add(process)
-        try:
-            with _ends_with_us(process):
-                self._raise_if_interrupted()
-                stdout, stderr = _collect(process, stdin, request.timeout, request.on_line, argv)
-        finally:
-            self._running.discard(process)
-        self._raise_if_interrupted()
-        return Completed(argv, process.returncode, stdout, stderr, self.now() - started)
-
-    @contextlib.contextmanager
-    def interrupted(self) -> Iterator[None]:
-        self._interrupted.set()
-        try:
-            for process in list(self._running):
-                _end(process)
-            yield
-        finally:
-            self._interrupted.clear()
-
-    def _raise_if_interrupted(self) -> None:
-        if self._interrupted.is_set():
-            raise KeyboardInterrupt
+        concurrency.sleep(seconds)
 
     def _kubernetes(self, request: requests.Kubernetes) -> str:
         from urllib3.exceptions import HTTPError
@@ -166,7 +108,7 @@ class Live:
     def _download(self, request: requests.Download) -> None:
         from labkit.backend.live.downloading import download
 
-        download(request.url, request.to, request.on_bytes, self.sleep)
+        download(request, self.sleep)
 
     def _client(self) -> Any:
         """One client for each kubeconfig as it stands on disk; a new cluster means a new client."""
@@ -185,19 +127,6 @@ class Live:
         return self._clients[key]
 
 
-@dataclass(frozen=True)
-class Thread:
-    """Work in a thread of its own, which ends with the kernel."""
-
-    _thread: threading.Thread
-
-    def running(self) -> bool:
-        return self._thread.is_alive()
-
-    def join(self) -> None:
-        self._thread.join()
-
-
 def _accepted(method: str, path: str) -> str:
     """The media type of an answer: of Secrets only metadata, for nothing here needs what they hold.
 
@@ -208,12 +137,6 @@ def _accepted(method: str, path: str) -> str:
         return "application/json, */*"
     kind = "PartialObjectMetadata" if found[1] or method != "GET" else "PartialObjectMetadataList"
     return f"application/json;as={kind};g=meta.k8s.io;v=v1"
-
-
-def _beside(name: str, do: Callable[[], None]) -> Thread:
-    thread = threading.Thread(target=do, name=name, daemon=True)
-    thread.start()
-    return Thread(thread)
 
 
 def _port_is_free(host: str, port: int) -> bool:
@@ -229,60 +152,12 @@ def _port_is_free(host: str, port: int) -> bool:
         return True
 
 
-def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """What a command of the course's finds in its environment: its own programs first, and its own kubeconfig."""
     s = settings()
     path = os.pathsep.join([str(s.bin), os.environ.get("PATH", os.defpath)])
     ours = {"KUBECONFIG": str(s.kubeconfig), "LABKIT_BIN": str(s.bin), "LABKIT_MANIFESTS": str(MANIFESTS)}
+    if not s.context:
+        ours["LABKIT_GATEWAY"] = f"http://{GATEWAY_HOST}:{s.port}"
+    ours["KUBERC"] = "off"  # the reader's own aliases and defaults of kubectl are none of the course's
     return {**network.environment(os.environ), "PATH": path, **ours, **extra}
-
-
-@contextlib.contextmanager
-def _ends_with_us(process: subprocess.Popen):
-    """An interrupt ends the command and its children too; nothing goes on behind the reader's back."""
-    try:
-        yield
-    finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen) -> None:
-    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-
-
-def _collect(process, stdin, timeout, on_line, argv) -> tuple[str, str]:
-    try:
-        if on_line is None:
-            return process.communicate(stdin, timeout)
-        return _by_line(process, stdin, timeout, on_line)
-    except subprocess.TimeoutExpired:
-        raise LabError(
-            f"`{' '.join(map(str, argv))}` did not end within {timeout:.0f} s.",
-            "it was ended; nothing says whether it would have finished",
-            "look at `labkit status`, then run it again",
-        ) from None
-
-
-def _by_line(process, stdin, timeout, on_line) -> tuple[str, str]:
-    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
-
-    def pump(name: str) -> None:
-        for line in getattr(process, name):
-            lines[name].append(line)
-            on_line(line.rstrip("\n"))
-
-    pumps = [threading.Thread(target=pump, args=(name,), daemon=True) for name in lines]
-    for thread in pumps:
-        thread.start()
-    if stdin is not None:
-        process.stdin.write(stdin)
-        process.stdin.close()
-    process.wait(timeout)
-    for thread in pumps:
-        thread.join()
-    return "".join(lines["stdout"]), "".join(lines["stderr"])

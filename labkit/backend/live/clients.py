@@ -49,7 +49,9 @@ def kubernetes(kubeconfig: Path) -> Any:
     try:
         config.load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
     # a file that is cut, empty, or something else
-    except (ConfigException, YAMLError, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+    except (
+        ConfigException, YAMLError, ValueError, TypeError, KeyError, AttributeError, OSError, RecursionError,
+    ) as error:  # fmt: skip
         raise LabError(
             f"{kubeconfig} is no kubeconfig.",
             f"{type(error).__name__}: {error}",

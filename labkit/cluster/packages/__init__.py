@@ -23,6 +23,7 @@ class Packages:
     of their official addresses, checksums included, so that it can stand in for them."""
 
     name = "packages"
+    differences = istio.DIFFERENCES
 
     def is_here(self) -> bool:
         """Whether everything was built once, and the engine still holds it. What changed since is built anew."""

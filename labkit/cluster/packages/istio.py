@@ -39,6 +39,14 @@ CHANGES = {
     **{f"manifests/charts/{name}/Chart.yaml": RELEASED_VERSION for name in (*COMPONENTS, "base", "default", "gateway")},
 }
 
+# All in which the archive built here differs from what Istio publishes.
+DIFFERENCES = (
+    f"istioctl and istiod are built from Istio's source at commit {ISTIO_REVISION}",
+    "manifests/charts: telemetry, metadata exchange and the ALPN filter are off, for they need Istio's own Envoy",
+    "manifests/charts: an EnvoyFilter request-stats makes the Envoy project's own Envoy count requests",
+    "samples/addons/prometheus.yaml: rules give these counts the names that Istio documents",
+)
+
 VERSION = f"{MODULE}/pkg/version"
 STAMPS = (
     f"{VERSION}.buildVersion={ISTIO}",
@@ -109,7 +117,7 @@ def _replaced(text: str, before: str, after: str, path: str) -> str:
         raise LabError(
             f"Istio's {path} is not as expected.",
             f"{before.strip()!r} stands in it {text.count(before)} times, not once",
-            "ISTIO_MODULE in labkit/settings.py names a version that labkit/cluster/packages/istio.py does not know",
+            "istio_module in labkit/versions.toml names a version that labkit/cluster/packages/istio.py does not know",
         )
     return text.replace(before, after)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from labkit import backend
 from labkit.backend import which
+from labkit.cluster import debian
 from labkit.errors import LabError
 from labkit.settings import BUILD_GO
 
@@ -25,16 +25,16 @@ def require() -> None:
 
     As root on Debian debootstrap is installed here: nobody has it, and nothing else needs it.
     """
-    if not which("debootstrap") and _can_install():
-        backend.run(["apt-get", "update", "-qq"])
-        backend.run(["apt-get", "install", "-y", "-qq", "debootstrap"], env={"DEBIAN_FRONTEND": "noninteractive"})
+    if not which("debootstrap") and debian.can_install():
+        debian.install("debootstrap")
     if unmet := obstacle():
         raise unmet
 
 
 def obstacle() -> LabError | None:
     """What keeps the builds from this machine, None where nothing does. Changes nothing."""
-    missing = [tool for tool in DEBIAN_PACKAGES if not which(tool) and not (tool == "debootstrap" and _can_install())]
+    coming = {"debootstrap"} if debian.can_install() else set()
+    missing = [tool for tool in DEBIAN_PACKAGES if not which(tool) and tool not in coming]
     if missing:
         packages = " ".join(DEBIAN_PACKAGES[tool] for tool in missing)
         return LabError(
@@ -50,7 +50,3 @@ def obstacle() -> LabError | None:
             "run it as root, or let LABKIT_SOURCE=releases fetch what the projects publish",
         )
     return None
-
-
-def _can_install() -> bool:
-    return which("apt-get") is not None and os.geteuid() == 0

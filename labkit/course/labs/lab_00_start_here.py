@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from labkit import backend
-from labkit.course import parts
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
-from labkit.mesh import objects
+from labkit.course.predictions import Prediction
+from labkit.mesh import objects, proxy
 from labkit.settings import settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def api_server_is_ready() -> Seen:
@@ -33,28 +38,83 @@ def namespace_exists(name: str) -> Seen:
     return Seen(phase == "Active", f"namespace {name}: {phase}")
 
 
-LAB = Lab(
-    "00",
-    "Start here",
-    (parts.CLUSTER,),
-    (
-        Check("the API server is ready", api_server_is_ready, "run `up(until='cluster')`"),
-        Check("the cluster has one node, and it is ready", node_is_ready, "run `up(until='cluster')`"),
-        Check(
-            "commands reach the course's own cluster and no other",
-            kubeconfig_is_the_courses,
-            "run `up(until='cluster')`: it writes the course's own kubeconfig anew",
+def how_many_calls(lines: pd.DataFrame) -> str:
+    return {1: "1", 2: "2"}.get(int((lines.direction == "outbound").sum()), "3 or 4")
+
+
+def how_soon(clock: proxy.Propagation) -> str:
+    slowest = clock.times.milliseconds.max()
+    return "within two seconds" if slowest < 2000 else "within twenty seconds"
+
+
+def what_readers_get(pages: pd.DataFrame) -> str:
+    if not (pages.status == 200).all():
+        return "now and then an error page"
+    return "pages, some of them without reviews" if (pages.version == "").any() else "the page as ever"
+
+
+PREDICTIONS = (
+    Prediction(
+        question="A browser asks for one page. How many requests do the proxies send for it, the gateway's included?",
+        choices=("1", "2", "3 or 4"),
+        measured=how_many_calls,
+        why=(
+            "The gateway calls productpage, which calls details and reviews; versions 2 and 3 of reviews call ratings, "
+            "too."
         ),
     ),
-    Exercise(
-        "Make a namespace called `hello`.",
-        ("A namespace is made with `kubectl create`.", "`%kubectl create --help` lists what can be created."),
-        ("kubectl create namespace hello",),
-        (
-            Check(
-                "the namespace hello is there",
-                partial(namespace_exists, "hello"),
-                "run `%kubectl create namespace hello`",
+    Prediction(
+        question="A rule is about to send all reviews to version 3. How soon do the pages follow?",
+        choices=("within two seconds", "within twenty seconds", "when the pods have restarted"),
+        measured=how_soon,
+        why="istiod turns the rule into configuration for Envoy and sends it to the proxies; no pod restarts.",
+    ),
+    Prediction(
+        question=(
+            "The mesh is about to answer half of all calls to reviews with an error. What do readers of the page get?"
+        ),
+        choices=("the page as ever", "now and then an error page", "pages, some of them without reviews"),
+        measured=what_readers_get,
+        why="productpage is written to do without reviews; only somebody who counts calls sees the errors.",
+    ),
+)
+
+
+LAB = Lab(
+    number="00",
+    title="Start here",
+    start=(components.CLUSTER,),
+    predictions=PREDICTIONS,
+    checks=(
+        Check(
+            claim="the API server is ready",
+            observe=api_server_is_ready,
+            hint="`%kubectl get nodes` says whether the API server answers.",
+            remedy=("up(until='cluster')",),
+        ),
+        Check(
+            claim="the cluster has one node, and it is ready",
+            observe=node_is_ready,
+            hint="`%kubectl get nodes` lists the nodes with their state.",
+            remedy=("up(until='cluster')",),
+        ),
+        Check(
+            claim="commands reach the course's own cluster and no other",
+            observe=kubeconfig_is_the_courses,
+            hint="`%kubectl config current-context` names the cluster that your commands reach.",
+            remedy=("up(until='cluster')",),
+        ),
+    ),
+    exercises=(
+        Exercise(
+            task="Make a namespace called `hello`.",
+            hints=("A namespace is made with `kubectl create`.", "`%kubectl create --help` lists what can be created."),
+            solution=("kubectl create namespace hello",),
+            checks=(
+                Check(
+                    claim="the namespace hello is there",
+                    observe=partial(namespace_exists, "hello"),
+                ),
             ),
         ),
     ),

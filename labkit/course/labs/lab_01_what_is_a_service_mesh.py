@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from labkit.course import parts
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
+from labkit.course.observations import pods_that_answered
+from labkit.course.predictions import Prediction
 from labkit.mesh import objects, traffic
 from labkit.mesh.workloads import PROXY, running_containers
 
@@ -53,44 +55,91 @@ def _statuses(answers: pd.DataFrame) -> str:
     return ", ".join(str(status) for status in sorted(set(answers.status)))
 
 
+def services_that_answered(answers: list[pd.DataFrame]) -> str:
+    served = sum((answer.status == 200).all() for answer in answers)
+    return {0: "none", 1: "one", 4: "all four"}.get(served, "some")
+
+
+PREDICTIONS = (
+    Prediction(
+        question="Thirty requests over one connection to a Service with three pods: how many pods answer?",
+        choices=("one", "two", "all three"),
+        measured=pods_that_answered,
+        why="A Service chooses a pod when a connection is opened, and every request on it goes there.",
+    ),
+    Prediction(
+        question=(
+            "The curl pod is no part of Bookinfo and shows nothing that says who it is. How many of the "
+            "four services answer it?"
+        ),
+        choices=("none", "one", "all four"),
+        measured=services_that_answered,
+        why="No service asks who is calling, and nothing in the request could tell.",
+    ),
+    Prediction(
+        question="By custom, a service tells at /metrics what it counts. How many of the four do?",
+        choices=("none", "one", "all four"),
+        measured=services_that_answered,
+        why="Each service counts only if somebody wrote code for it, and productpage's authors did.",
+    ),
+)
+
+
 LAB = Lab(
-    "01",
-    "What is a service mesh?",
-    (parts.CLUSTER,),
-    (
-        Check("no pod has a proxy", no_sidecars, "run the cell that deploys Bookinfo without a mesh"),
+    number="01",
+    title="What is a service mesh?",
+    start=(components.CLUSTER,),
+    predictions=PREDICTIONS,
+    checks=(
         Check(
-            "thirty requests over one connection reach one pod",
-            one_connection_reaches_one_pod,
-            "deploy Bookinfo and the client in namespace without-mesh, as the cells above do",
+            claim="no pod has a proxy",
+            observe=no_sidecars,
+            hint=(
+                "`%kubectl get pods --namespace without-mesh` lists the pods of Bookinfo without a mesh, if "
+                "there are any."
+            ),
+            remedy=(
+                "%kubectl create namespace without-mesh",
+                "%kubectl apply --namespace without-mesh -f samples/bookinfo/platform/kube/bookinfo.yaml",
+                "%kubectl wait --namespace without-mesh --for=condition=available deployment --all --timeout=180s",
+            ),
         ),
         Check(
-            "a caller without an identity is served",
-            stranger_is_served,
-            "deploy Bookinfo and the client in namespace without-mesh, as the cells above do",
+            claim="thirty requests over one connection reach one pod",
+            observe=one_connection_reaches_one_pod,
+            hint="Somebody has to ask: is there a client in the namespace?",
+            remedy=("mesh.traffic.deploy_client('without-mesh')",),
         ),
         Check(
-            "the reviews service counts nothing for anybody",
-            nobody_counts,
-            "deploy Bookinfo and the client in namespace without-mesh, as the cells above do",
+            claim="a caller without an identity is served",
+            observe=stranger_is_served,
+            hint="The client asks ratings: does either of them run?",
+            remedy=("mesh.traffic.deploy_client('without-mesh')",),
+        ),
+        Check(
+            claim="the reviews service counts nothing for anybody",
+            observe=nobody_counts,
+            hint="The client asks reviews for its metrics: does either of them run?",
+            remedy=("mesh.traffic.deploy_client('without-mesh')",),
         ),
     ),
-    Exercise(
-        "Show that a pod in another namespace, `stranger`, may call `details` too.",
-        (
-            "`%kubectl create namespace` makes it; `mesh.traffic.deploy_client` puts the client in any namespace.",
-            "A service in another namespace is called by `SERVICE.NAMESPACE`: `http://details.without-mesh:9080/…`.",
-        ),
-        (
-            "kubectl create namespace stranger",
-            "kubectl apply --namespace stranger -f samples/curl/curl.yaml",
-            "kubectl wait --namespace stranger --for=condition=available deployment/curl --timeout=120s",
-        ),
-        (
-            Check(
-                "details serves a pod from namespace stranger",
-                stranger_reaches_details,
-                "make the namespace, and deploy the client in it",
+    exercises=(
+        Exercise(
+            task="Show that a pod in another namespace, `stranger`, may call `details` too.",
+            hints=(
+                "`%kubectl create namespace` makes it; `mesh.traffic.deploy_client` puts the client in any namespace.",
+                "A service in another namespace is called by `SERVICE.NAMESPACE`: `http://details.without-mesh:9080/…`.",
+            ),
+            solution=(
+                "kubectl create namespace stranger",
+                "kubectl apply --namespace stranger -f samples/curl/curl.yaml",
+                "kubectl wait --namespace stranger --for=condition=available deployment/curl --timeout=120s",
+            ),
+            checks=(
+                Check(
+                    claim="details serves a pod from namespace stranger",
+                    observe=stranger_reaches_details,
+                ),
             ),
         ),
     ),

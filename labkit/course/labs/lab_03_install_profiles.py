@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import yaml
 
-from labkit.course import parts
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
-from labkit.mesh import istio, objects
-from labkit.mesh.workloads import deployments
+from labkit.course.predictions import Prediction, nearest
+from labkit.mesh import injection, istio, objects
+from labkit.mesh.workloads import PROXY, deployments
 from labkit.settings import ISTIO as VERSION
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+ASKS = "sidecar.istio.io/inject=true"
 OF_THE_EGRESS_GATEWAY = "operator.istio.io/component=EgressGateways"  # how istioctl labels what it installs
 
 
@@ -54,45 +61,126 @@ def profile_is_demo() -> Seen:
     return Seen(log == "/dev/stdout", f"accessLogFile: {log or 'not set'}")
 
 
-LAB = Lab(
-    "03",
-    "Install profiles",
-    (parts.CLUSTER, parts.RELEASE),
-    (
-        Check(
-            "istiod and both gateways are available",
-            istio_is_available,
-            "run `%istioctl install --set profile=demo -y`",
-        ),
-        Check(
-            "istiod is the release's own version",
-            istiod_is_the_pinned_version,
-            "run `%istioctl install --set profile=demo -y` with the istioctl of notebook 02",
-        ),
-        Check("istiod answers the injection webhook", webhook_answers, "run the install cell again"),
+def asks_for_more_cpu(profiles: pd.DataFrame) -> str:
+    demo, default = (int(profiles.loc[name, "cpu request"].split()[0]) for name in ("demo", "default"))
+    return "both the same" if demo == default else "demo" if demo > default else "default"
+
+
+def pods_of(pods: pd.DataFrame) -> str:
+    return nearest(len(pods), {"1": 1, "3": 3, "10": 10})
+
+
+def external_address(said: str) -> str:
+    return "none, it stays pending" if "<pending>" in said else "an address"
+
+
+def pod_that_asks_is_injected() -> Seen:
+    answer = injection.rehearse(labels=ASKS, output="jsonpath={.spec.initContainers[*].name}")
+    return Seen(PROXY in answer.stdout, f"its init containers: {answer.stdout.strip() or 'none'}")
+
+
+PREDICTIONS = (
+    Prediction(
+        question="demo has one gateway more than default. Which of the two asks the nodes for more CPU?",
+        choices=("demo", "default", "both the same"),
+        measured=asks_for_more_cpu,
+        why="demo's values are made for one small machine, default's for load.",
     ),
-    Exercise(
-        "Nothing here needs the egress gateway. Install the demo profile without it.",
-        (
-            "A component is switched with `--set components.…`; the profile's own file shows its name.",
-            "`egressGateways` is a list: its first entry is `components.egressGateways[0]`.",
+    Prediction(
+        question=(
+            "istioctl install is about to make some forty objects. How many pods run in istio-system afterwards?"
         ),
-        ("istioctl install --set profile=demo --set components.egressGateways[0].enabled=false -y",),
-        (
-            Check(
-                "istiod and the ingress gateway are there, the egress gateway is not",
-                egress_gateway_is_gone,
-                "install with `--set components.egressGateways[0].enabled=false`",
+        choices=("1", "3", "10"),
+        measured=pods_of,
+        why=(
+            "One is the control plane, istiod; the other two are the gateways, Envoy proxies at the way "
+            "in and at the way out."
+        ),
+    ),
+    Prediction(
+        question=(
+            "Traffic from outside arrives at the ingress gateway's Service, which is of type "
+            "LoadBalancer. Which external address does it get in this cluster?"
+        ),
+        choices=("127.0.0.1", "the node's address", "none, it stays pending"),
+        measured=external_address,
+        why="A Service of this type asks the cloud for a load balancer, and kind runs in no cloud.",
+    ),
+)
+
+
+LAB = Lab(
+    number="03",
+    title="Install profiles",
+    start=(components.CLUSTER, components.RELEASE),
+    predictions=PREDICTIONS,
+    checks=(
+        Check(
+            claim="istiod and both gateways are available",
+            observe=istio_is_available,
+            hint="`%kubectl get deployments --namespace istio-system` lists what a profile installed.",
+            remedy=("%istioctl install --set profile=demo -y",),
+        ),
+        Check(
+            claim="istiod is the release's own version",
+            observe=istiod_is_the_pinned_version,
+            hint="`%istioctl version` shows istioctl's version beside istiod's.",
+            remedy=("%istioctl install --set profile=demo -y",),
+        ),
+        Check(
+            claim="istiod answers the injection webhook",
+            observe=webhook_answers,
+            hint="A webhook is answered by a pod: `%kubectl get pods --namespace istio-system --selector app=istiod`.",
+            remedy=("%istioctl install --set profile=demo -y",),
+        ),
+    ),
+    exercises=(
+        Exercise(
+            task="Nothing here needs the egress gateway. Install the demo profile without it.",
+            hints=(
+                "A component is switched with `--set components.…`; the profile's own file shows its name.",
+                "`egressGateways` is a list: its first entry is `components.egressGateways[0]`.",
+                "Keep `--set profile=demo` beside it; what belongs to the component goes when it is switched off.",
             ),
-            Check(
-                "no Service and no account of the egress gateway's is left",
-                nothing_of_the_egress_gateway_is_left,
-                "switch the component off with `%istioctl install`: it removes all that belongs to it",
+            solution=("istioctl install --set profile=demo --set components.egressGateways[0].enabled=false -y",),
+            checks=(
+                Check(
+                    claim="istiod and the ingress gateway are there, the egress gateway is not",
+                    observe=egress_gateway_is_gone,
+                ),
+                Check(
+                    claim="no Service and no account of the egress gateway's is left",
+                    observe=nothing_of_the_egress_gateway_is_left,
+                ),
+                Check(
+                    claim="the profile is still demo: each proxy logs each request",
+                    observe=profile_is_demo,
+                ),
             ),
-            Check(
-                "the profile is still demo: each proxy logs each request",
-                profile_is_demo,
-                "keep `--set profile=demo` beside the other setting",
+        ),
+        Exercise(
+            task="A pod that asks for a sidecar gets none. Find out why, and mend it.",
+            hints=(
+                "Injection is a webhook's work. Which ones are there? `%kubectl get mutatingwebhookconfigurations`",
+                (
+                    "Nothing of Istio's is among them, though `%kubectl get pods -n istio-system` "
+                    "shows that istiod runs: the objects that call it are gone."
+                ),
+                "What `istioctl install` made it makes again: run it once more with the settings that are installed.",
+            ),
+            fault=(
+                (
+                    "kubectl delete mutatingwebhookconfigurations istio-sidecar-injector "
+                    "istio-revision-tag-default --ignore-not-found"
+                ),
+            ),
+            solution=("istioctl install --set profile=demo --set components.egressGateways[0].enabled=false -y",),
+            checks=(
+                Check(
+                    claim="a pod that asks for a sidecar is given one",
+                    observe=pod_that_asks_is_injected,
+                    within=3,
+                ),
             ),
         ),
     ),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from labkit.course import parts
+from typing import TYPE_CHECKING
+
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
+from labkit.course.predictions import Prediction
 from labkit.mesh import injection, istio, traffic
 from labkit.mesh.workloads import PROXY, running_containers
 from labkit.settings import NAMESPACE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def namespace_is_labelled() -> Seen:
@@ -34,44 +40,126 @@ def httpbin_opted_out() -> Seen:
     )
 
 
+def after_the_label(pods: pd.DataFrame) -> str:
+    return "it gets a sidecar" if pods.sidecar.all() else "nothing"
+
+
+def changes_in_the_application(difference: pd.DataFrame) -> str:
+    changed = difference.field.str.startswith("spec.containers[").sum()
+    return "none" if changed == 0 else "a few" if changed < 10 else "most"
+
+
+def injected_by_hand(pods: pd.DataFrame) -> str:
+    return "yes" if pods.sidecar.all() else "no"
+
+
+PREDICTIONS = (
+    Prediction(
+        question=(
+            "A label on the namespace asks for sidecars, and the curl pod runs in it already. What happens to that pod?"
+        ),
+        choices=("it gets a sidecar", "it is made anew, with a sidecar", "nothing"),
+        measured=after_the_label,
+        why="A pod's containers are fixed when it is made, so the label decides about new pods only.",
+    ),
+    Prediction(
+        question=(
+            "Injection changes dozens of fields of the pod. How many of them belong to the application's own container?"
+        ),
+        choices=("none", "a few", "most"),
+        measured=changes_in_the_application,
+        why="Injection adds containers and volumes beside the application; its image, command and variables stay.",
+    ),
+    Prediction(
+        question=(
+            "A namespace without the label gets a manifest that went through istioctl kube-inject. Does "
+            "its pod have a sidecar?"
+        ),
+        choices=("yes", "no"),
+        measured=injected_by_hand,
+        why="The sidecar stands in the manifest itself, so no webhook is needed, and no label.",
+    ),
+)
+
+
 LAB = Lab(
-    "04",
-    "Inject sidecars",
-    (parts.CLUSTER, parts.RELEASE, parts.ISTIO),
-    (
+    number="04",
+    title="Inject sidecars",
+    start=(components.CLUSTER, components.RELEASE, components.ISTIO),
+    predictions=PREDICTIONS,
+    checks=(
         Check(
-            "the namespace default asks for sidecars",
-            namespace_is_labelled,
-            "run `%kubectl label namespace default istio-injection=enabled --overwrite`",
+            claim="the namespace default asks for sidecars",
+            observe=namespace_is_labelled,
+            hint="The webhook looks at the namespace's labels: `%kubectl get namespace default --show-labels`.",
+            remedy=("%kubectl label namespace default istio-injection=enabled --overwrite",),
         ),
         Check(
-            "the curl pod has a sidecar",
-            client_has_a_sidecar,
-            "restart it: `%kubectl rollout restart deployment/curl`",
+            claim="the curl pod has a sidecar",
+            observe=client_has_a_sidecar,
+            hint="A pod is injected as it is created. When was this one? `%kubectl get pods --selector app=curl`",
+            remedy=(
+                "%kubectl apply -f samples/curl/curl.yaml",
+                "%kubectl rollout restart deployment/curl",
+            ),
         ),
         Check(
-            "the curl pod's traffic is redirected through the sidecar",
-            client_is_redirected,
-            "restart it: `%kubectl rollout restart deployment/curl`",
+            claim="the curl pod's traffic is redirected through the sidecar",
+            observe=client_is_redirected,
+            hint="An init container redirects a pod's traffic as the pod starts: is this pod younger than the label?",
+            remedy=("%kubectl rollout status deployment/curl --timeout=120s",),
         ),
     ),
-    Exercise(
-        "Deploy httpbin in `default`, labelled as it is, without a sidecar.",
-        (
-            "A pod's own label wins over its namespace's.",
-            'The label is `sidecar.istio.io/inject: "false"`, in the Deployment\'s pod template.',
+    exercises=(
+        Exercise(
+            task="Deploy httpbin in `default`, labelled as it is, without a sidecar.",
+            hints=(
+                "A pod's own label wins over its namespace's.",
+                'The label is `sidecar.istio.io/inject: "false"`, in the Deployment\'s pod template.',
+            ),
+            solution=(
+                "kubectl apply -f samples/httpbin/httpbin.yaml",
+                "kubectl patch deployment httpbin --patch "
+                '\'{"spec": {"template": {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}}}}\'',
+                "kubectl rollout status deployment/httpbin --timeout=120s",
+            ),
+            checks=(
+                Check(
+                    claim="httpbin runs without a sidecar in a namespace that asks for them",
+                    observe=httpbin_opted_out,
+                ),
+            ),
         ),
-        (
-            "kubectl apply -f samples/httpbin/httpbin.yaml",
-            "kubectl patch deployment httpbin --patch "
-            '\'{"spec": {"template": {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}}}}\'',
-            "kubectl rollout status deployment/httpbin --timeout=120s",
-        ),
-        (
-            Check(
-                "httpbin runs without a sidecar in a namespace that asks for them",
-                httpbin_opted_out,
-                "label the pod template with sidecar.istio.io/inject=false",
+        Exercise(
+            task=(
+                "The curl pod has lost its sidecar, and a restart does not bring it back. Find out why, and mend it."
+            ),
+            hints=(
+                (
+                    "Whether a pod is injected, its namespace's labels decide: `%kubectl get "
+                    "namespace default --show-labels`"
+                ),
+                (
+                    "`istio.io/rev` asks for a revision of Istio by its name. `%kubectl get "
+                    "mutatingwebhookconfigurations` shows whether a webhook answers to it."
+                ),
+                "Give the namespace the label that it had, take the other one off, and restart the Deployment.",
+            ),
+            fault=(
+                "kubectl label namespace default istio-injection- istio.io/rev=canary --overwrite",
+                "kubectl rollout restart deployment/curl",
+                "kubectl rollout status deployment/curl --timeout=120s",
+            ),
+            solution=(
+                "kubectl label namespace default istio.io/rev- istio-injection=enabled --overwrite",
+                "kubectl rollout restart deployment/curl",
+                "kubectl rollout status deployment/curl --timeout=120s",
+            ),
+            checks=(
+                Check(
+                    claim="the curl pod has a sidecar",
+                    observe=client_has_a_sidecar,
+                ),
             ),
         ),
     ),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from labkit.course import parts
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
-from labkit.errors import LabError
+from labkit.course.observations import failed_share
+from labkit.course.predictions import Prediction, nearest
 from labkit.mesh import bookinfo, objects, proxy
 from labkit.settings import NAMESPACE
 
-PROPAGATION = 2.5  # seconds that a change may take to reach a proxy
+if TYPE_CHECKING:
+    import pandas as pd
+
 PRODUCTPAGE = "deploy/productpage-v1"
 REVIEWS = f"reviews.{NAMESPACE}.svc.cluster.local"
 PAGES = 10
@@ -38,16 +41,9 @@ def pages_of_version_3() -> Seen:
 
 
 def reviews_time_out() -> Seen:
-    held = _productpage(lambda snapshot: set(_timeouts(snapshot)) == {0.5})
-    seen = ", ".join(f"{seconds:g} s" for seconds in _timeouts(held)) or "no route to reviews"
-    return Seen(set(_timeouts(held)) == {0.5}, f"timeout in productpage's Envoy: {seen}")
-
-
-def _productpage(holds: Callable[[proxy.Snapshot], bool]) -> proxy.Snapshot:
-    """productpage's configuration once `holds` is true of it; without that, as it is after a moment."""
-    with suppress(LabError):
-        proxy.wait_until_applied(holds, pods=[PRODUCTPAGE], timeout=PROPAGATION)
-    return proxy.snapshot(PRODUCTPAGE)
+    timeouts = _timeouts(proxy.snapshot(PRODUCTPAGE))
+    seen = ", ".join(f"{seconds:g} s" for seconds in timeouts) or "no route to reviews"
+    return Seen(set(timeouts) == {0.5}, f"timeout in productpage's Envoy: {seen}")
 
 
 def _timeouts(held: proxy.Snapshot) -> list[float]:
@@ -60,39 +56,138 @@ def _timeouts(held: proxy.Snapshot) -> list[float]:
     ]
 
 
-LAB = Lab(
-    "07",
-    "Architecture",
-    (parts.CLUSTER, parts.RELEASE, parts.ISTIO, parts.INJECTION, parts.BOOKINFO, parts.GATEWAY),
-    (
-        Check(
-            "each sidecar holds a route made from VirtualService reviews",
-            route_in_every_sidecar,
-            "run `%kubectl apply -f samples/bookinfo/networking/virtual-service-reviews-v3.yaml`",
+def sections_that_changed(changed: pd.DataFrame) -> str:
+    return " and ".join(sorted(set(changed.section)))
+
+
+def failed_requests(statuses: Mapping[int, int]) -> str:
+    return nearest(failed_share(statuses), {"none": 0, "about half": 0.5, "all": 1})
+
+
+def without_its_pod(page: bookinfo.Page) -> str:
+    if page.status != 200:
+        return "an error page"
+    return "the page without reviews" if page.error else "the page, with reviews of another version"
+
+
+PREDICTIONS = (
+    Prediction(
+        question=(
+            "A DestinationRule gives names to the three versions of reviews. Which kinds of Envoy's "
+            "configuration change in productpage's proxy?"
         ),
-        Check(
-            "istiod is back, has VirtualService reviews, and no proxy is behind",
-            taken_up_from_istiod,
-            "`%kubectl scale deployment/istiod -n istio-system --replicas=1`, and apply what is missing",
-        ),
-        Check(
-            "all reviews come from version 3",
-            pages_of_version_3,
-            "subset v3 needs `destination-rule-reviews.yaml`; `%istioctl analyze` names what is missing",
+        choices=("clusters and endpoints", "listeners", "routes"),
+        measured=sections_that_changed,
+        why=(
+            "Each subset becomes a cluster with endpoints of its own; no request goes there yet, so no route changes."
         ),
     ),
-    Exercise(
-        "Let productpage's Envoy give up on reviews after half a second.",
-        (
-            "Envoy's timeout is a field of the route. Which Istio object becomes a route?",
-            "In a VirtualService `timeout` stands beside `route`: `timeout: 0.5s`.",
+    Prediction(
+        question="A VirtualService sends all requests for reviews to version 3. Which kinds change now?",
+        choices=("clusters and endpoints", "listeners", "routes"),
+        measured=sections_that_changed,
+        why="Where a request goes is decided by its route; the cluster that the route names was there already.",
+    ),
+    Prediction(
+        question="istiod is about to stop, while ten requests a second go through the mesh. How many of them fail?",
+        choices=("none", "about half", "all"),
+        measured=failed_requests,
+        why="Each proxy holds all that it needs, and no request passes through istiod.",
+    ),
+    Prediction(
+        question=(
+            "istiod is still away, and the one pod that all requests for reviews go to is deleted. What "
+            "does the reader of a page get?"
         ),
-        ("kubectl apply -f $LABKIT_MANIFESTS/07-reviews-timeout.yaml",),
-        (
-            Check(
-                "productpage's Envoy waits half a second for reviews",
-                reviews_time_out,
-                "give each route of VirtualService reviews `timeout: 0.5s`",
+        choices=("the page, with reviews of another version", "the page without reviews", "an error page"),
+        measured=without_its_pod,
+        why="Nobody tells productpage's Envoy of another address, and no new pod comes, because nobody injects it.",
+    ),
+)
+
+
+LAB = Lab(
+    number="07",
+    title="Architecture",
+    start=(
+        components.CLUSTER,
+        components.RELEASE,
+        components.ISTIO,
+        components.INJECTION,
+        components.BOOKINFO,
+        components.GATEWAY,
+    ),
+    predictions=PREDICTIONS,
+    checks=(
+        Check(
+            claim="each sidecar holds a route made from VirtualService reviews",
+            observe=route_in_every_sidecar,
+            hint=(
+                "`%istioctl proxy-config routes deploy/productpage-v1 --name 9080` shows what Envoy holds for reviews."
+            ),
+            remedy=(
+                "%kubectl apply -f samples/bookinfo/networking/destination-rule-reviews.yaml",
+                "%kubectl apply -f samples/bookinfo/networking/virtual-service-reviews-v3.yaml",
+            ),
+        ),
+        Check(
+            claim="istiod is back, has VirtualService reviews, and no proxy is behind",
+            observe=taken_up_from_istiod,
+            hint=(
+                "`%istioctl proxy-status` compares what istiod sent with what each proxy holds. Is istiod there at all?"
+            ),
+            remedy=(
+                "%kubectl scale deployment/istiod -n istio-system --replicas=1",
+                "%kubectl apply -f samples/bookinfo/networking/virtual-service-reviews-v3.yaml",
+            ),
+        ),
+        Check(
+            claim="all reviews come from version 3",
+            observe=pages_of_version_3,
+            hint="The route names a subset. `%istioctl analyze` says whether anything defines it.",
+            remedy=("%kubectl apply -f samples/bookinfo/networking/destination-rule-reviews.yaml",),
+        ),
+    ),
+    exercises=(
+        Exercise(
+            task="Let productpage's Envoy give up on reviews after half a second.",
+            hints=(
+                "Envoy's timeout is a field of the route. Which Istio object becomes a route?",
+                "In a VirtualService `timeout` stands beside `route`: `timeout: 0.5s`.",
+            ),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/07-reviews-timeout.yaml",),
+            checks=(
+                Check(
+                    claim="productpage's Envoy waits half a second for reviews",
+                    observe=reviews_time_out,
+                    within=3,
+                ),
+            ),
+        ),
+        Exercise(
+            task="The page has lost its reviews. Find out why, and mend it.",
+            hints=(
+                (
+                    "Follow the request: which cluster does the route name? `%istioctl proxy-config "
+                    "routes deploy/productpage-v1 --name 9080 -o json`"
+                ),
+                (
+                    "Does productpage's Envoy have that cluster? `%istioctl proxy-config clusters "
+                    "deploy/productpage-v1 --fqdn reviews.default.svc.cluster.local`"
+                ),
+                (
+                    "A VirtualService names a subset that no DestinationRule defines, and `%istioctl "
+                    "analyze` says which."
+                ),
+            ),
+            fault=("kubectl apply -f $LABKIT_MANIFESTS/07-fault.yaml",),
+            solution=("kubectl apply -f samples/bookinfo/networking/virtual-service-reviews-v3.yaml",),
+            checks=(
+                Check(
+                    claim="all reviews come from version 3",
+                    observe=pages_of_version_3,
+                    within=3,
+                ),
             ),
         ),
     ),

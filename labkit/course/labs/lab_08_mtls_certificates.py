@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from labkit import backend
-from labkit.course import parts
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
-from labkit.errors import LabError
+from labkit.course.observations import page_has_its_reviews
+from labkit.course.predictions import Prediction
 from labkit.mesh import certificates, traffic
 from labkit.settings import NAMESPACE
 
 STRANGER = "stranger"  # the namespace without a label, from 01
 DETAILS, RATINGS = f"details.{NAMESPACE}:9080/details/0", f"ratings.{NAMESPACE}:9080/ratings/0"
-PROPAGATION = 2.0  # seconds that a policy may take to reach the proxies
+REVIEWS = f"reviews.{NAMESPACE}:9080/reviews/0"
 SHORT = timedelta(minutes=1)
-BACKDATED = timedelta(minutes=2)  # istiod's allowance for clocks that differ
 
 
 def stranger_is_refused() -> Seen:
-    seen = _statuses(STRANGER, [RATINGS], wanted=[0])
+    seen = _statuses(STRANGER, [RATINGS])
     return Seen(seen == [0], f"{STRANGER} got {seen[0]} from ratings (0: the connection was cut)")
 
 
 def mesh_is_served() -> Seen:
-    seen = _statuses(NAMESPACE, [RATINGS], wanted=[200])
+    seen = _statuses(NAMESPACE, [RATINGS])
     return Seen(seen == [200], f"the client in {NAMESPACE} got {seen[0]} from ratings")
 
 
@@ -36,87 +35,171 @@ def wire_leads_to_the_root() -> Seen:
 
 def certificates_are_short_lived() -> Seen:
     leaf = certificates.chain(f"deploy/{traffic.CLIENT}").iloc[0]
-    life = leaf.not_after - leaf.not_before - BACKDATED
+    life = leaf.not_after - leaf.not_before - certificates.BACKDATED
     return Seen(life <= SHORT, f"serial …{leaf.serial[-8:]} lives for {life.total_seconds():,.0f} s")
 
 
 def details_alone_takes_plain_text() -> Seen:
-    details, ratings = _statuses(STRANGER, [DETAILS, RATINGS], wanted=[200, 0])
+    details, ratings = _statuses(STRANGER, [DETAILS, RATINGS])
     return Seen((details, ratings) == (200, 0), f"{STRANGER} got {details} from details, {ratings} from ratings")
 
 
-def details_still_shows_its_certificate() -> Seen:
-    """Looked at until it is so, or for as long as a policy may take."""
-    ends = backend.now() + PROPAGATION
-    return backend.wait(
-        "the certificate of details",
-        observe=_on_the_wire,
-        done=lambda seen: seen.passed or backend.now() > ends,
-        timeout=PROPAGATION + 10,
-    )
+def _statuses(namespace: str, urls: list[str]) -> list[int]:
+    """What the services answer to a namespace's client; 0 is no answer."""
+    return [int(traffic.requests(f"http://{url}", namespace=namespace).status[0]) for url in urls]
 
 
-def _on_the_wire() -> Seen:
-    try:
-        return wire_leads_to_the_root()
-    except LabError as error:
-        return Seen(False, f"{error.what} {error.why}")
+def what_envoy_tells_of_its_key(said: str) -> str:
+    return "a placeholder" if "redacted" in said else "the key" if "PRIVATE KEY" in said else "an error"
 
 
-def _statuses(namespace: str, urls: list[str], wanted: list[int]) -> list[int]:
-    """What the services answer to a namespace's client (0 is no answer), once it is as wanted or the time is up."""
-    ends = backend.now() + PROPAGATION
-    return backend.wait(
-        "the answers",
-        observe=lambda: [int(traffic.requests(f"http://{url}", namespace=namespace).status[0]) for url in urls],
-        done=lambda seen: seen == wanted or backend.now() > ends,
-        timeout=PROPAGATION * 2,
-    )
+def services_that_answered(statuses: object) -> str:
+    served = str(statuses).split().count("200")
+    return {0: "none", 4: "all four"}.get(served, "some")
+
+
+def how_a_stranger_is_refused(statuses: object) -> str:
+    seen = {"401", "403"} & set(str(statuses).split())
+    return f"HTTP {seen.pop()}" if seen else "no HTTP answer at all"
+
+
+def reviews_refuse_plain_text() -> Seen:
+    [seen] = _statuses(STRANGER, [REVIEWS])
+    return Seen(seen == 0, f"{STRANGER} got {seen} from reviews (0: the connection was cut)")
+
+
+PREDICTIONS = (
+    Prediction(
+        question=(
+            "You are the cluster's administrator, and ask the Envoy of details for its private key. What do you get?"
+        ),
+        choices=("the key", "a placeholder", "an error"),
+        measured=what_envoy_tells_of_its_key,
+        why="Envoy's administration interface redacts private keys, whoever asks.",
+    ),
+    Prediction(
+        question=(
+            "Bookinfo is in the mesh, with certificates in every proxy. A stranger without one asks all "
+            "four services. How many answer?"
+        ),
+        choices=("none", "some", "all four"),
+        measured=services_that_answered,
+        why="Unless told otherwise, a sidecar is permissive: it takes mutual TLS, and plain text too.",
+    ),
+    Prediction(
+        question="With STRICT, details accepts nothing but mutual TLS. What does the stranger see?",
+        choices=("HTTP 401", "HTTP 403", "no HTTP answer at all"),
+        measured=how_a_stranger_is_refused,
+        why="The listener accepts only TLS, so the connection ends before any HTTP is spoken.",
+    ),
+)
 
 
 LAB = Lab(
-    "08",
-    "mTLS certificates",
-    (parts.CLUSTER, parts.RELEASE, parts.ISTIO, parts.INJECTION, parts.BOOKINFO, parts.GATEWAY),
-    (
+    number="08",
+    title="mTLS certificates",
+    start=(
+        components.CLUSTER,
+        components.RELEASE,
+        components.ISTIO,
+        components.INJECTION,
+        components.BOOKINFO,
+        components.GATEWAY,
+    ),
+    predictions=PREDICTIONS,
+    checks=(
         Check(
-            "a caller without a certificate is refused",
-            stranger_is_refused,
-            "make the stranger, and run `%kubectl apply -f` with manifests/08-strict.yaml",
+            claim="a caller without a certificate is refused",
+            observe=stranger_is_refused,
+            hint=(
+                "A mode that takes plain text too serves it. Who calls, and what does `%kubectl get "
+                "peerauthentications` say?"
+            ),
+            remedy=(
+                "%kubectl create namespace stranger",
+                "mesh.traffic.deploy_client('stranger')",
+                "%kubectl apply -f $LABKIT_MANIFESTS/08-strict.yaml",
+            ),
+            within=2,
         ),
         Check(
-            "a caller of the mesh is served",
-            mesh_is_served,
-            "run `%kubectl apply -f samples/curl/curl.yaml`, in a namespace that asks for sidecars",
+            claim="a caller of the mesh is served",
+            observe=mesh_is_served,
+            hint="A caller of the mesh has a sidecar: `%kubectl get pods --selector app=curl`.",
+            remedy=(
+                "%kubectl apply -f samples/curl/curl.yaml",
+                "%kubectl rollout status deployment/curl --timeout=120s",
+            ),
+            within=2,
         ),
         Check(
-            "the certificate that details shows leads to the mesh's root",
-            wire_leads_to_the_root,
-            "run `%kubectl apply -f samples/curl/curl.yaml`; where it stays, `%kubectl rollout restart deployment`",
+            claim="the certificate that details shows leads to the mesh's root",
+            observe=wire_leads_to_the_root,
+            hint="A client asks for it: is there one, and does it have a sidecar?",
+            remedy=(
+                "%kubectl apply -f samples/curl/curl.yaml",
+                "%kubectl rollout status deployment/curl --timeout=120s",
+            ),
+            within=2,
         ),
         Check(
-            "the client's certificate lives for a minute at most",
-            certificates_are_short_lived,
-            "run `mesh.certificates.rotate('curl', 12)`",
+            claim="the client's certificate lives for a minute at most",
+            observe=certificates_are_short_lived,
+            hint="The agent beside Envoy decides how long its certificates are asked for: `SECRET_TTL`.",
+            remedy=("mesh.certificates.rotate('curl', 12)",),
         ),
     ),
-    Exercise(
-        "Let details, and details alone, take plain text again; everything else stays strict.",
-        (
-            "A PeerAuthentication may have a `selector`. It is for those pods then, and wins over its namespace's.",
-            "`selector.matchLabels` is `app: details`, `mtls.mode` is `PERMISSIVE`.",
-        ),
-        ("kubectl apply -f $LABKIT_MANIFESTS/08-details-permissive.yaml",),
-        (
-            Check(
-                "a caller without a certificate reaches details, and not ratings",
-                details_alone_takes_plain_text,
-                "apply a PeerAuthentication that selects app=details, with mode PERMISSIVE",
+    exercises=(
+        Exercise(
+            task="Let details, and details alone, take plain text again; everything else stays strict.",
+            hints=(
+                "A PeerAuthentication may have a `selector`. It is for those pods then, and wins over its namespace's.",
+                "`selector.matchLabels` is `app: details`, `mtls.mode` is `PERMISSIVE`.",
             ),
-            Check(
-                "to callers of the mesh details still shows its certificate",
-                details_still_shows_its_certificate,
-                "choose the mode that takes both, plain text and mutual TLS",
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/08-details-permissive.yaml",),
+            checks=(
+                Check(
+                    claim="a caller without a certificate reaches details, and not ratings",
+                    observe=details_alone_takes_plain_text,
+                    within=2,
+                ),
+                Check(
+                    claim="to callers of the mesh details still shows its certificate",
+                    observe=wire_leads_to_the_root,
+                    within=2,
+                ),
+            ),
+        ),
+        Exercise(
+            task=(
+                "The page has lost its reviews, though every pod runs. Find out why, and mend it; "
+                "nobody may read along."
+            ),
+            hints=(
+                (
+                    "Both sides of a connection have a say in its TLS: the server by a "
+                    "PeerAuthentication, the client by a DestinationRule. `%istioctl experimental "
+                    "describe service reviews` shows both."
+                ),
+                "`%kubectl get destinationrules -o yaml`: one tells the clients of reviews not to use TLS.",
+                "Without any rule, a client in the mesh chooses mutual TLS by itself. So delete the rule.",
+            ),
+            fault=("kubectl apply -f $LABKIT_MANIFESTS/08-fault.yaml",),
+            solution=(
+                "kubectl delete destinationrule reviews --ignore-not-found",
+                "kubectl delete peerauthentication reviews --ignore-not-found",
+            ),
+            checks=(
+                Check(
+                    claim="the page has its reviews",
+                    observe=page_has_its_reviews,
+                    within=3,
+                ),
+                Check(
+                    claim="reviews refuse plain text",
+                    observe=reviews_refuse_plain_text,
+                    within=3,
+                ),
             ),
         ),
     ),

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from labkit.course import parts
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
-from labkit.mesh import objects, telemetry, traffic
+from labkit.course.observations import failed_share
+from labkit.course.predictions import Prediction, nearest
+from labkit.mesh import bookinfo, objects, telemetry, traffic
 from labkit.mesh.proxy.pods import with_proxy
 from labkit.mesh.telemetry import prometheus
 from labkit.mesh.workloads import PROXY, running_containers
 from labkit.settings import NAMESPACE
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 LEGACY = "legacy"
+QUICK = 500  # milliseconds
 SENT = ["destination_service_name", "destination_version", "response_code"]
 # what callers report: a server's counters go with its listener when that is replaced
 COUNTED = f'sum by ({", ".join(SENT)}) (istio_requests_total{{reporter="source"}})'
@@ -63,50 +72,141 @@ def _clients() -> list[dict]:
     return [pod for pod in objects.list_("pods", LEGACY, selector="app=curl") if objects.is_ready(pod)]
 
 
+def failed_pages(statuses: Mapping[int, int]) -> str:
+    return nearest(failed_share(statuses), {"none": 0, "about 20": 0.2, "about 30": 0.3})
+
+
+def who_counts_a_503(ratings: pd.DataFrame) -> str:
+    ends = {end for end in ("source", "destination") if "503" in set(ratings.loc[[end]].response_code)}
+    return {"source": "the caller's", "destination": "the server's"}[ends.pop()] if len(ends) == 1 else "both"
+
+
+def who_has_counted_all(both: pd.DataFrame) -> str:
+    ahead = both.proxies.sum() - both.Prometheus.sum()
+    return "both the same" if ahead == 0 else "the proxies" if ahead > 0 else "Prometheus"
+
+
+def every_page_is_quick() -> Seen:
+    pages = bookinfo.page(30)
+    seen = ", ".join(sorted(set(pages.version)))
+    slowest = pages.milliseconds.max()
+    measured = f"{len(pages)} pages with reviews of {seen}; the slowest took {slowest:.0f} ms"
+    return Seen({"v1", "v2", "v3"} == set(pages.version) and slowest < QUICK, measured)
+
+
+PREDICTIONS = (
+    Prediction(
+        question="30 % of all calls to ratings are about to fail. Of a hundred pages, how many fail?",
+        choices=("none", "about 20", "about 30"),
+        measured=failed_pages,
+        why="reviews does without stars when ratings fails, so every page is answered.",
+    ),
+    Prediction(
+        question="A call of ratings fails with a 503. Whose proxy counts it?",
+        choices=("the caller's", "the server's", "both"),
+        measured=who_counts_a_503,
+        why="The caller's proxy made the 503 up, so the request never reached the server's.",
+    ),
+    Prediction(
+        question="Forty pages later, you ask the proxies and Prometheus at once. Who has counted more?",
+        choices=("the proxies", "Prometheus", "both the same"),
+        measured=who_has_counted_all,
+        why="Prometheus answers from what it wrote down, and asks each proxy once in 15 seconds.",
+    ),
+)
+
+
 LAB = Lab(
-    "09",
-    "Live telemetry",
-    (parts.CLUSTER, parts.RELEASE, parts.ISTIO, parts.INJECTION, parts.BOOKINFO, parts.GATEWAY),
-    (
+    number="09",
+    title="Live telemetry",
+    start=(
+        components.CLUSTER,
+        components.RELEASE,
+        components.ISTIO,
+        components.INJECTION,
+        components.BOOKINFO,
+        components.GATEWAY,
+    ),
+    predictions=PREDICTIONS,
+    checks=(
         Check(
-            "Prometheus scrapes every proxy of the mesh",
-            every_proxy_is_scraped,
-            "run `mesh.telemetry.prometheus.deploy()`",
+            claim="Prometheus scrapes every proxy of the mesh",
+            observe=every_proxy_is_scraped,
+            hint="`%kubectl get pods --namespace istio-system` shows whether a Prometheus is there.",
+            remedy=("mesh.telemetry.prometheus.deploy()",),
         ),
         Check(
-            "PromQL tells how often each version of reviews was asked",
-            reviews_are_measured,
-            "with Prometheus in place, run `mesh.bookinfo.page(times=40)`, then `mesh.telemetry.prometheus.catch_up()`",
+            claim="PromQL tells how often each version of reviews was asked",
+            observe=reviews_are_measured,
+            hint="A counter that nobody raised is not there. Has anybody asked for pages since Prometheus came?",
+            remedy=(
+                "for _ in range(2):  # an increase is between two answers",
+                "    mesh.bookinfo.page(times=40)",
+                "    mesh.telemetry.prometheus.catch_up()",
+            ),
         ),
         Check(
-            "Prometheus and the proxies themselves count the same",
-            both_count_the_same,
-            "end your traffic with `mesh.traffic.stop()`, then run `mesh.telemetry.prometheus.catch_up()`",
+            claim="Prometheus and the proxies themselves count the same",
+            observe=both_count_the_same,
+            hint="Prometheus looks every few seconds. Does traffic still run?",
+            remedy=(
+                "mesh.traffic.stop()",
+                "mesh.telemetry.prometheus.catch_up()",
+            ),
         ),
     ),
-    Exercise(
-        "Bring a caller without a sidecar into the service graph.",
-        (
-            "A namespace without the label `istio-injection=enabled` gets no sidecars: make one, `legacy`.",
-            "`samples/curl/curl.yaml` is a client; from another namespace, details is `details.default:9080`.",
-        ),
-        (
-            "kubectl delete namespace legacy --ignore-not-found",
-            "kubectl create namespace legacy",
-            "kubectl apply --namespace legacy -f samples/curl/curl.yaml",
-            "kubectl wait --namespace legacy --for=condition=available deployment/curl --timeout=120s",
-            "kubectl exec --namespace legacy deploy/curl -- curl --silent http://details.default:9080/details/0",
-        ),
-        (
-            Check(
-                "a curl pod in namespace legacy runs without a sidecar",
-                client_without_a_sidecar,
-                "make the namespace `legacy`, do not label it, and deploy `samples/curl/curl.yaml` in it",
+    exercises=(
+        Exercise(
+            task="Bring a caller without a sidecar into the service graph.",
+            hints=(
+                "A namespace without the label `istio-injection=enabled` gets no sidecars: make one, `legacy`.",
+                "`samples/curl/curl.yaml` is a client; from another namespace, details is `details.default:9080`.",
             ),
-            Check(
-                "what it asks of details is counted as plain text",
-                plain_text_is_on_the_graph,
-                "deploy the client; it must reach `http://details.default:9080/details/0`",
+            solution=(
+                "kubectl delete namespace legacy --ignore-not-found",
+                "kubectl create namespace legacy",
+                "kubectl apply --namespace legacy -f samples/curl/curl.yaml",
+                "kubectl wait --namespace legacy --for=condition=available deployment/curl --timeout=120s",
+                "kubectl exec --namespace legacy deploy/curl -- curl --silent http://details.default:9080/details/0",
+            ),
+            checks=(
+                Check(
+                    claim="a curl pod in namespace legacy runs without a sidecar",
+                    observe=client_without_a_sidecar,
+                ),
+                Check(
+                    claim="what it asks of details is counted as plain text",
+                    observe=plain_text_is_on_the_graph,
+                ),
+            ),
+        ),
+        Exercise(
+            task=(
+                "Some pages are slow. Find out which service is to blame, and mend it without switching anything off."
+            ),
+            hints=(
+                (
+                    "Let traffic flow, and look at the durations, version by version: "
+                    "`mesh.telemetry.red(before, after)`."
+                ),
+                (
+                    "One version of reviews is slow, and ratings are quick by their own count. So the "
+                    "time passes between the two: in the caller's proxy."
+                ),
+                "Only a rule can make it wait there: `%kubectl get virtualservices -o yaml`",
+            ),
+            fault=("kubectl apply -f $LABKIT_MANIFESTS/09-fault.yaml",),
+            solution=(
+                "kubectl scale deployment/reviews-v2 --replicas=1",
+                "kubectl rollout status deployment/reviews-v2 --timeout=120s",
+                "kubectl delete virtualservice ratings --ignore-not-found",
+            ),
+            checks=(
+                Check(
+                    claim="thirty pages with all three versions, each within half a second",
+                    observe=every_page_is_quick,
+                    within=3,
+                ),
             ),
         ),
     ),

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from labkit.course import parts
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
-from labkit.errors import LabError
+from labkit.course.predictions import Prediction, nearest
 from labkit.mesh import bookinfo, proxy, traffic
 from labkit.settings import NAMESPACE
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 CALLER = "deploy/productpage-v1"
 CANARY = {"v1": 0.75, "v2": 0.25}
-PROPAGATION = 2.0  # seconds that a route may take to reach the proxy
 PAGES = 60
 CERTAIN = 0.9999  # a check may be wrong once in ten thousand runs
 
@@ -28,7 +30,7 @@ def caller_knows_the_subsets() -> Seen:
 
 
 def envoy_sends_everything_to_v3() -> Seen:
-    weights = _weights_once({"v3": 1.0})
+    weights = reviews_weights(proxy.snapshot(CALLER))
     return Seen(weights == {"v3": 1.0}, _told(weights))
 
 
@@ -40,7 +42,7 @@ def everybody_sees_v3() -> Seen:
 
 
 def envoy_sends_a_quarter_to_v2() -> Seen:
-    weights = _weights_once(CANARY)
+    weights = reviews_weights(proxy.snapshot(CALLER))
     return Seen(weights == CANARY, _told(weights))
 
 
@@ -49,13 +51,6 @@ def a_quarter_of_the_pages_show_v2() -> Seen:
     seen = traffic.share((versions == "v2").sum(), PAGES, CERTAIN)
     measured = f"{PAGES} pages, {_counted(versions)}: v2 between {seen.low:.0%} and {seen.high:.0%}"
     return Seen(0.25 in seen and set(versions) == {"v1", "v2"}, measured)
-
-
-def _weights_once(wanted: dict[str, float]) -> dict[str, float]:
-    """The weights in productpage's Envoy, as soon as they are the wanted ones: a new rule takes a moment."""
-    with suppress(LabError):
-        proxy.wait_until_applied(lambda held: reviews_weights(held) == wanted, pods=[CALLER], timeout=PROPAGATION)
-    return reviews_weights(proxy.snapshot(CALLER))
 
 
 def reviews_weights(held: proxy.Snapshot) -> dict[str, float]:
@@ -84,44 +79,128 @@ def _counted(versions: Iterable[str]) -> str:
     return ", ".join(f"{version or 'none'}: {count}" for version, count in sorted(Counter(versions).items()))
 
 
+def calls_of_ratings(counted: pd.Series) -> str:
+    return nearest(counted["ratings-v1"], {"none": 0, "about 33": 33, "about 100": 100})
+
+
+def none_of_ten(probability: float) -> str:
+    return nearest(probability, {"about 1 in 100": 0.01, "about 1 in 10": 0.1, "about 1 in 3": 1 / 3})
+
+
+def to_halve_it(shares: list[traffic.Share]) -> str:
+    first, second, *_ = (share.high - share.low for share in shares)
+    return "four times as many" if first / second < 3 else "twice as many"
+
+
+def the_canary_is_v2() -> Seen:
+    versions = bookinfo.page(30).version
+    return Seen(set(versions) == {"v1", "v2"}, f"30 pages have reviews of {', '.join(sorted(set(versions)))}")
+
+
+PREDICTIONS = (
+    Prediction(
+        question=(
+            "100 requests: version 1 answers them all, version 3 gets a copy of each. Version 1 never "
+            "calls ratings, version 3 always does. How many calls does ratings get?"
+        ),
+        choices=("none", "about 33", "about 100"),
+        measured=calls_of_ratings,
+        why="A copy is a request like any other: version 3 does all its work for it, calls of others included.",
+    ),
+    Prediction(
+        question="Version 2 gets 10 % of the requests. How likely is it that not one of ten requests reaches it?",
+        choices=("about 1 in 100", "about 1 in 10", "about 1 in 3"),
+        measured=none_of_ten,
+        why="Each request misses version 2 with a probability of 0.9, and ten in a row with 0.9 to the power of ten.",
+    ),
+    Prediction(
+        question="How many more requests does it take to halve the interval of a share?",
+        choices=("twice as many", "four times as many", "ten times as many"),
+        measured=to_halve_it,
+        why="The interval shrinks with the square root of the number of requests.",
+    ),
+)
+
+
 LAB = Lab(
-    "10",
-    "Staged rollouts",
-    (parts.CLUSTER, parts.RELEASE, parts.ISTIO, parts.INJECTION, parts.BOOKINFO, parts.GATEWAY),
-    (
+    number="10",
+    title="Staged rollouts",
+    start=(
+        components.CLUSTER,
+        components.RELEASE,
+        components.ISTIO,
+        components.INJECTION,
+        components.BOOKINFO,
+        components.GATEWAY,
+    ),
+    predictions=PREDICTIONS,
+    checks=(
         Check(
-            "the callers of reviews know its three versions apart",
-            caller_knows_the_subsets,
-            "run `%kubectl apply -f samples/bookinfo/networking/destination-rule-all.yaml`",
+            claim="the callers of reviews know its three versions apart",
+            observe=caller_knows_the_subsets,
+            hint="Subsets are named in a DestinationRule: `%kubectl get destinationrules`.",
+            remedy=("%kubectl apply -f samples/bookinfo/networking/destination-rule-all.yaml",),
         ),
         Check(
-            "Envoy sends every request for reviews to v3",
-            envoy_sends_everything_to_v3,
-            "run `%kubectl apply -f samples/bookinfo/networking/virtual-service-reviews-v3.yaml`",
+            claim="Envoy sends every request for reviews to v3",
+            observe=envoy_sends_everything_to_v3,
+            hint=(
+                "`%istioctl proxy-config routes deploy/productpage-v1 --name 9080 -o json` shows the clusters "
+                "and weights of its route."
+            ),
+            remedy=("%kubectl apply -f samples/bookinfo/networking/virtual-service-reviews-v3.yaml",),
+            within=2,
         ),
         Check(
-            "forty pages, jason's among them, show v3",
-            everybody_sees_v3,
-            "route reviews to subset v3 alone, without a match on headers",
+            claim="forty pages, jason's among them, show v3",
+            observe=everybody_sees_v3,
+            hint=(
+                "Does a route match on headers before the one for everybody? `%kubectl get virtualservice "
+                "reviews -o yaml`"
+            ),
+            remedy=("%kubectl apply -f samples/bookinfo/networking/virtual-service-reviews-v3.yaml",),
         ),
     ),
-    Exercise(
-        "Give version 2 a canary's share: 25 % of all requests, while version 1 keeps the rest.",
-        (
-            "Destinations have weights: see samples/bookinfo/networking/virtual-service-reviews-90-10.yaml.",
-            "Subset v1 gets the weight 75, subset v2 25. In `%%shell`, `sed 's/90/75/; …' FILE | kubectl apply -f -`.",
-        ),
-        ("kubectl apply -f $LABKIT_MANIFESTS/10-canary.yaml",),
-        (
-            Check(
-                "Envoy sends 75 % of the requests for reviews to v1 and 25 % to v2",
-                envoy_sends_a_quarter_to_v2,
-                "give subset v1 the weight 75 and subset v2 the weight 25",
+    exercises=(
+        Exercise(
+            task="Give version 2 a canary's share: 25 % of all requests, while version 1 keeps the rest.",
+            hints=(
+                "Destinations have weights: see samples/bookinfo/networking/virtual-service-reviews-90-10.yaml.",
+                "Subset v1 gets the weight 75, subset v2 25. "
+                "In `%%shell`, `sed 's/90/75/; …' FILE | kubectl apply -f -`.",
             ),
-            Check(
-                "the pages agree: v2's share may be 25 %, and no page shows v3",
-                a_quarter_of_the_pages_show_v2,
-                "route reviews to subsets v1 and v2 alone",
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/10-canary.yaml",),
+            checks=(
+                Check(
+                    claim="Envoy sends 75 % of the requests for reviews to v1 and 25 % to v2",
+                    observe=envoy_sends_a_quarter_to_v2,
+                    within=2,
+                ),
+                Check(
+                    claim="the pages agree: v2's share may be 25 %, and no page shows v3",
+                    observe=a_quarter_of_the_pages_show_v2,
+                ),
+            ),
+        ),
+        Exercise(
+            task="The canary should be version 2, with black stars. Readers see red ones. Find out why, and mend it.",
+            hints=(
+                (
+                    "The VirtualService gives its share to subset `v2`. Which pods are behind that "
+                    "name? `%istioctl proxy-config endpoints deploy/productpage-v1` lists them by "
+                    "subset."
+                ),
+                "`%kubectl get pods -l app=reviews -o wide` says whose addresses these are.",
+                "A DestinationRule chooses the pods of a subset by their labels. Istio's own sample has them right.",
+            ),
+            fault=("kubectl apply -f $LABKIT_MANIFESTS/10-fault.yaml",),
+            solution=("kubectl apply -f samples/bookinfo/networking/destination-rule-all.yaml",),
+            checks=(
+                Check(
+                    claim="thirty pages have reviews of v1 and v2 alone",
+                    observe=the_canary_is_v2,
+                    within=3,
+                ),
             ),
         ),
     ),

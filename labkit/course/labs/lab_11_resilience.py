@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from labkit import backend
-from labkit.course import parts
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
 from labkit.course.labs.lab_07_architecture import reviews_time_out
+from labkit.course.observations import page_has_its_reviews
+from labkit.course.predictions import Prediction, nearest
 from labkit.mesh import bookinfo, proxy, traffic
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CALLER = "deploy/fortio-deploy"
 ECHO = "http://echo:8080"
@@ -36,20 +43,15 @@ def breaker_opens() -> Seen:
 
 
 def failing_pod_is_ejected() -> Seen:
-    def burst_and_look() -> tuple[traffic.Load, list[str]]:
-        seen = traffic.load(ECHO, connections=1, calls=40)
-        found = proxy.outliers(CALLER, "echo")
-        return seen, list(found[found.outlier_check == "FAILED"].workload)
-
-    seen, ejected = burst_and_look()
-    if not ejected:  # its time may have ended between the burst and the look
-        seen, ejected = burst_and_look()
+    seen = traffic.load(ECHO, connections=1, calls=40)
+    found = proxy.outliers(CALLER, "echo")
+    ejected = list(found[found.outlier_check == "FAILED"].workload)
     return Seen(ejected == ["echo-v2"], f"{_codes(seen)}; ejected: {', '.join(ejected) or 'none'}")
 
 
 def jason_waits_no_longer_than_the_deadline() -> Seen:
     anybody = bookinfo.fetch()
-    seconds = _seconds_for_jason() or _seconds_for_jason()  # the route may be on its way to productpage's proxy
+    seconds = _seconds_for_jason()
     measured = f"{_told(seconds)} for jason, {anybody.seconds:.2f} s for anybody"
     return Seen(seconds is not None and seconds > 0.4 and not anybody.error, measured)
 
@@ -75,49 +77,167 @@ def _overflows() -> int:
     return int(proxy.counters(CALLER, "echo", traffic.OVERFLOWS)[traffic.OVERFLOWS])
 
 
-LAB = Lab(
-    "11",
-    "Resilience",
-    (parts.CLUSTER, parts.RELEASE, parts.ISTIO, parts.INJECTION, parts.BOOKINFO, parts.GATEWAY),
-    (
-        Check(
-            "the page is slow for jason, and for nobody else",
-            page_is_slow_for_jason_alone,
-            "run `%kubectl apply -f samples/bookinfo/networking/virtual-service-ratings-test-delay.yaml`",
+def page_of_jason(page: bookinfo.Page) -> str:
+    if page.status != 200:
+        return "an error page"
+    return "reviews without stars" if "Ratings" in page.error else "complete" if not page.error else "no reviews"
+
+
+def delayed_page(page: bookinfo.Page) -> str:
+    if page.seconds < 3:
+        return "at once, without stars"
+    return "after 6 s, without reviews" if "reviews" in page.error else "after 7 s, complete"
+
+
+def refused_share(found: pd.DataFrame) -> str:
+    measured = found.query("connections == 8 and pending_limit == 1").overflow_share.iloc[0]
+    return nearest(measured, {"50 %": 0.5, "62 %": 0.625, "75 %": 0.75})
+
+
+def requests_at_the_servers(count: float) -> str:
+    return nearest(count, {"40": 40, "about 60": 60, "160": 160})
+
+
+PREDICTIONS = (
+    Prediction(
+        question="Every call to ratings that is made for jason is about to fail. What does his page look like?",
+        choices=("an error page", "reviews without stars", "complete"),
+        measured=page_of_jason,
+        why="reviews is written to do without ratings, and says on the page what is missing.",
+    ),
+    Prediction(
+        question=(
+            "Ratings for jason are about to come 7 s late, and reviews waits up to 10 s for them. When "
+            "does his page come?"
         ),
-        Check(
-            "echo's answers are cut off after half a second",
-            slow_answers_are_cut_off,
-            "apply manifests/11-timeout.yaml, once fortio and echo are deployed",
-        ),
-        Check(
-            "too many calls at once open the circuit breaker",
-            breaker_opens,
-            "give echo's DestinationRule a `connectionPool`: manifests/11-circuit-breaker.yaml",
-        ),
-        Check(
-            "the pod that fails is ejected, and the other one is not",
-            failing_pod_is_ejected,
-            "give echo's DestinationRule an `outlierDetection`: manifests/11-outlier-detection.yaml",
+        choices=("after 7 s, complete", "after 6 s, without reviews", "at once, without stars"),
+        measured=delayed_page,
+        why=(
+            "productpage waits 3 s for reviews, tries once more, and gives up: two timeouts that do not fit together."
         ),
     ),
-    Exercise(
-        "Let no call of reviews take longer than half a second.",
-        (
-            "The route decides how long an answer may take: the VirtualService named `reviews` has two.",
-            "A `timeout: 0.5s` stands beside `route`, as it does in manifests/11-timeout.yaml.",
+    Prediction(
+        question="Eight ask at once, one connection serves, one request may wait. What share is refused?",
+        choices=("50 %", "62 %", "75 %"),
+        measured=refused_share,
+        why=(
+            "Each of the proxy's two threads opens a connection of its own, so two are served, one waits, "
+            "and five of eight are refused."
         ),
-        ("kubectl apply -f $LABKIT_MANIFESTS/11-reviews-deadline.yaml",),
-        (
-            Check(
-                "jason's page comes within two seconds, though his ratings are slow",
-                jason_waits_no_longer_than_the_deadline,
-                "add `timeout: 0.5s` to the routes of the VirtualService reviews",
+    ),
+    Prediction(
+        question=(
+            "Forty calls go to two pods, and one of them fails always; each failed call is tried again. "
+            "How many requests arrive at the two servers?"
+        ),
+        choices=("40", "about 60", "160"),
+        measured=requests_at_the_servers,
+        why="About half of the first tries fail, and each of them costs one more request at least.",
+    ),
+)
+
+
+LAB = Lab(
+    number="11",
+    title="Resilience",
+    start=(
+        components.CLUSTER,
+        components.RELEASE,
+        components.ISTIO,
+        components.INJECTION,
+        components.BOOKINFO,
+        components.GATEWAY,
+    ),
+    predictions=PREDICTIONS,
+    checks=(
+        Check(
+            claim="the page is slow for jason, and for nobody else",
+            observe=page_is_slow_for_jason_alone,
+            hint="A fault is a part of a route: `%kubectl get virtualservice ratings -o yaml`.",
+            remedy=(
+                "%kubectl apply -f samples/bookinfo/networking/destination-rule-all.yaml",
+                "%kubectl apply -f samples/bookinfo/networking/virtual-service-all-v1.yaml",
+                "%kubectl apply -f samples/bookinfo/networking/virtual-service-reviews-test-v2.yaml",
+                "%kubectl apply -f samples/bookinfo/networking/virtual-service-ratings-test-delay.yaml",
             ),
-            Check(
-                "productpage's Envoy waits half a second for reviews, whoever asks",
-                reviews_time_out,
-                "give each of the VirtualService's routes the timeout, the one for everybody else too",
+        ),
+        Check(
+            claim="echo's answers are cut off after half a second",
+            observe=slow_answers_are_cut_off,
+            hint="The route to echo decides how long an answer may take: `%kubectl get virtualservices`.",
+            remedy=(
+                "%kubectl apply -f $LABKIT_MANIFESTS/11-echo.yaml",
+                "mesh.traffic.deploy_fortio()",
+                "%kubectl apply -f $LABKIT_MANIFESTS/11-timeout.yaml",
+            ),
+        ),
+        Check(
+            claim="too many calls at once open the circuit breaker",
+            observe=breaker_opens,
+            hint="A `connectionPool` limits how many requests may wait: `%kubectl get destinationrule echo -o yaml`.",
+            remedy=("%kubectl apply -f $LABKIT_MANIFESTS/11-circuit-breaker.yaml",),
+        ),
+        Check(
+            claim="the pod that fails is ejected, and the other one is not",
+            observe=failing_pod_is_ejected,
+            hint=(
+                "`%istioctl proxy-config endpoints deploy/fortio-deploy` has a column OUTLIER CHECK. What sets "
+                "it is `outlierDetection`."
+            ),
+            remedy=(
+                "%kubectl apply -f $LABKIT_MANIFESTS/11-echo-broken.yaml",
+                "%kubectl rollout status deployment/echo-v2 --timeout=120s",
+                "%kubectl apply -f $LABKIT_MANIFESTS/11-outlier-detection.yaml",
+            ),
+            within=5,
+        ),
+    ),
+    exercises=(
+        Exercise(
+            task="Let no call of reviews take longer than half a second.",
+            hints=(
+                "The route decides how long an answer may take: the VirtualService named `reviews` has two.",
+                "A `timeout: 0.5s` stands beside `route`, as it does in manifests/11-timeout.yaml.",
+                "Each of its routes needs one: jason's, and the one for everybody else.",
+            ),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/11-reviews-deadline.yaml",),
+            checks=(
+                Check(
+                    claim="jason's page comes within two seconds, though his ratings are slow",
+                    observe=jason_waits_no_longer_than_the_deadline,
+                    within=3,
+                ),
+                Check(
+                    claim="productpage's Envoy waits half a second for reviews, whoever asks",
+                    observe=reviews_time_out,
+                    within=3,
+                ),
+            ),
+        ),
+        Exercise(
+            task=(
+                "Now nobody gets reviews any more, though reviews answer within milliseconds. Find "
+                "out why, and mend it."
+            ),
+            hints=(
+                (
+                    "What becomes of the calls? `mesh.telemetry.increase` shows their "
+                    "`response_flags`: `UT` is *upstream request timeout*."
+                ),
+                (
+                    "The route in productpage's Envoy has more than one timeout: `%istioctl "
+                    "proxy-config routes deploy/productpage-v1 --name 9080 -o json`"
+                ),
+                "`perTryTimeout` limits each try, and `timeout` all tries together.",
+            ),
+            fault=("kubectl apply -f $LABKIT_MANIFESTS/11-fault.yaml",),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/11-reviews-deadline.yaml",),
+            checks=(
+                Check(
+                    claim="anybody's page has its reviews",
+                    observe=page_has_its_reviews,
+                    within=3,
+                ),
             ),
         ),
     ),

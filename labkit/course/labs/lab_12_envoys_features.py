@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from labkit import backend
-from labkit.course import parts
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
+from labkit.course.predictions import Prediction
 from labkit.mesh import bookinfo, objects, proxy, telemetry, traffic
 from labkit.mesh.istio import NAMESPACE as ISTIO
 from labkit.settings import NAMESPACE
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CLIENT = f"deploy/{traffic.CLIENT}"
 REVIEWS = "http://reviews:9080/reviews/0"
@@ -16,7 +22,6 @@ PING = f"outbound|8079||ping.{NAMESPACE}.svc.cluster.local"
 HTTPS_HOST = "bookinfo.example.com"
 CERTIFICATE = "bookinfo-certificate"
 PARAMETER = "parameter user"
-PROPAGATION = 3.0  # seconds that a route may take to reach the client's Envoy
 
 
 def endpoints_of_ping() -> Seen:
@@ -72,15 +77,8 @@ def grpc_at_every_pod() -> Seen:
 
 
 def envoy_hashes_the_parameter() -> Seen:
-    hashed = backend.wait(
-        f"A route to reviews that hashes {PARAMETER}",
-        observe=_hashed,
-        done=lambda hashed: PARAMETER in hashed,
-        state=lambda hashed: f"it hashes {', '.join(sorted(hashed)) or 'nothing'}",
-        timeout=PROPAGATION,
-        every=0.3,
-    )
-    return Seen(True, f"the route hashes {', '.join(hashed)}")
+    hashed = _hashed()
+    return Seen(PARAMETER in hashed, f"the route hashes {', '.join(sorted(hashed)) or 'nothing'}")
 
 
 def _hashed() -> set[str]:
@@ -102,49 +100,155 @@ def one_pod_for_each_parameter() -> Seen:
     return Seen(pods == [1, 1], "one pod each" if pods == [1, 1] else "requests of one user reach several pods")
 
 
+def share_of_the_slow_pod(requests: float) -> str:
+    if requests < 50:
+        return "fewer than half of that"
+    return "a quarter, about 100" if requests < 150 else "more than that"
+
+
+def pods_that_got_requests(received: pd.DataFrame) -> str:
+    return f"{(received.groupby('pod').requests.sum() > 0).sum()}"
+
+
+def grpc_is_spread() -> Seen:
+    before = telemetry.scrape(NAMESPACE)
+    fortio = "/usr/bin/fortio load -quiet -grpc -ping -c 1 -n 60 -qps 0 ping:8079"
+    caller = f"kubectl exec --namespace {NAMESPACE} deploy/fortio-deploy --container fortio --"
+    backend.run([*caller.split(), *fortio.split()])
+    arrived = telemetry.received(before, telemetry.scrape(NAMESPACE), workload="ping")
+    return Seen(len(arrived) == 3, f"{arrived.requests.sum():.0f} gRPC requests counted by {len(arrived)} pods of ping")
+
+
+PREDICTIONS = (
+    Prediction(
+        question=(
+            "Four pods, and one of them is slow. 400 requests come, eight at a time, by least request. "
+            "How many does the slow pod get?"
+        ),
+        choices=("a quarter, about 100", "more than that", "fewer than half of that"),
+        measured=share_of_the_slow_pod,
+        why="It usually has requests under way, so of the two pods that Envoy draws, the other one is taken.",
+    ),
+    Prediction(
+        question=(
+            "Sixty gRPC requests over one connection, from a caller without a sidecar, to a service of "
+            "three pods. How many pods get requests?"
+        ),
+        choices=("1", "2", "3"),
+        measured=pods_that_got_requests,
+        why="Kubernetes chose a pod when the connection was opened, and all sixty requests are on that connection.",
+    ),
+    Prediction(
+        question="The same command from a caller with a sidecar. How many pods get requests now?",
+        choices=("1", "2", "3"),
+        measured=pods_that_got_requests,
+        why="Envoy understands HTTP/2 and chooses a pod for each request on the connection.",
+    ),
+)
+
+
 LAB = Lab(
-    "12",
-    "Envoy's features",
-    (parts.CLUSTER, parts.RELEASE, parts.ISTIO, parts.INJECTION, parts.BOOKINFO, parts.GATEWAY),
-    (
+    number="12",
+    title="Envoy's features",
+    start=(
+        components.CLUSTER,
+        components.RELEASE,
+        components.ISTIO,
+        components.INJECTION,
+        components.BOOKINFO,
+        components.GATEWAY,
+    ),
+    predictions=PREDICTIONS,
+    checks=(
         Check(
-            "the Envoy of a client knows all three pods of ping",
-            endpoints_of_ping,
-            "run `%kubectl scale deployment/ping --replicas=3`, and wait for its rollout",
+            claim="the Envoy of a client knows all three pods of ping",
+            observe=endpoints_of_ping,
+            hint="`%istioctl proxy-config endpoints deploy/curl` lists what the client's Envoy knows.",
+            remedy=(
+                "%kubectl apply -f samples/curl/curl.yaml -f $LABKIT_MANIFESTS/12-ping.yaml",
+                "%kubectl scale deployment/ping --replicas=3",
+                "%kubectl rollout status deployment/ping --timeout=120s",
+            ),
         ),
         Check(
-            "each user's requests to reviews reach one pod",
-            one_pod_for_each_user,
-            "run `%kubectl apply -f $LABKIT_MANIFESTS/12-hash-by-header.yaml`",
+            claim="each user's requests to reviews reach one pod",
+            observe=one_pod_for_each_user,
+            hint=(
+                "The DestinationRule of reviews says how Envoy picks a pod: `%kubectl get destinationrule "
+                "reviews -o yaml`."
+            ),
+            remedy=("%kubectl apply -f $LABKIT_MANIFESTS/12-hash-by-header.yaml",),
         ),
         Check(
-            "the gateway answers over TLS, with a certificate that can be verified",
-            page_over_tls,
-            "make the certificate with `mesh.certificates.for_gateway`, then apply `12-https.yaml`",
+            claim="the gateway answers over TLS, with a certificate that can be verified",
+            observe=page_over_tls,
+            hint=(
+                "A Gateway's server names a Secret by `credentialName`: `%kubectl get secrets --namespace "
+                "istio-system`."
+            ),
+            remedy=(
+                "mesh.certificates.for_gateway('bookinfo.example.com', 'bookinfo-certificate')",
+                "%kubectl apply -f $LABKIT_MANIFESTS/12-https.yaml",
+            ),
         ),
         Check(
-            "gRPC requests came to each pod of ping",
-            grpc_at_every_pod,
-            "run `fortio load -grpc -ping -c 1 -n 60 -qps 0 ping:8079` in the pod of fortio-deploy",
+            claim="gRPC requests came to each pod of ping",
+            observe=grpc_at_every_pod,
+            hint=(
+                "One connection carries many gRPC requests: only an Envoy spreads them. Did a client with a "
+                "sidecar send any?"
+            ),
+            remedy=(
+                "mesh.traffic.deploy_fortio()",
+                "%kubectl exec deploy/fortio-deploy -c fortio -- /usr/bin/fortio load -quiet -grpc -ping -c 1 -n 60 "
+                "-qps 0 ping:8079",
+            ),
         ),
     ),
-    Exercise(
-        "Let a parameter in the address decide instead: `/reviews/0?user=anna` always reaches the same pod.",
-        (
-            "`consistentHash` takes one of several things to compute a hash from; a header is one.",
-            "Its `httpQueryParameterName` names a parameter: here `user`.",
-        ),
-        ("kubectl apply -f $LABKIT_MANIFESTS/12-hash-by-parameter.yaml",),
-        (
-            Check(
-                "Envoy's route to reviews hashes the parameter `user`",
-                envoy_hashes_the_parameter,
-                "set `trafficPolicy.loadBalancer.consistentHash.httpQueryParameterName` for host reviews",
+    exercises=(
+        Exercise(
+            task="Let a parameter in the address decide instead: `/reviews/0?user=anna` always reaches the same pod.",
+            hints=(
+                "`consistentHash` takes one of several things to compute a hash from; a header is one.",
+                "Its `httpQueryParameterName` names a parameter: here `user`.",
             ),
-            Check(
-                "each user's requests reach one pod",
-                one_pod_for_each_parameter,
-                "look at the DestinationRule with `%kubectl get destinationrule reviews -o yaml`",
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/12-hash-by-parameter.yaml",),
+            checks=(
+                Check(
+                    claim="Envoy's route to reviews hashes the parameter `user`",
+                    observe=envoy_hashes_the_parameter,
+                    within=3,
+                ),
+                Check(
+                    claim="each user's requests reach one pod",
+                    observe=one_pod_for_each_parameter,
+                ),
+            ),
+        ),
+        Exercise(
+            task=(
+                "One pod of ping gets all gRPC requests of a connection again, though the caller has "
+                "a sidecar. Find out why, and mend it."
+            ),
+            hints=(
+                (
+                    "What does the caller's Envoy take the traffic for? `%istioctl proxy-config "
+                    "listeners deploy/fortio-deploy --port 8079`"
+                ),
+                (
+                    "It forwards bytes to a cluster, and knows no route: to Envoy this is plain TCP. "
+                    "How does Istio know a port's protocol?"
+                ),
+                "By the port's name in the Service: `%kubectl get service ping -o yaml`. It was `grpc`.",
+            ),
+            fault=('kubectl patch service ping --patch \'{"spec": {"ports": [{"port": 8079, "name": "tcp-ping"}]}}\'',),
+            solution=('kubectl patch service ping --patch \'{"spec": {"ports": [{"port": 8079, "name": "grpc"}]}}\'',),
+            checks=(
+                Check(
+                    claim="sixty gRPC requests over one connection come to three pods",
+                    observe=grpc_is_spread,
+                    within=3,
+                ),
             ),
         ),
     ),

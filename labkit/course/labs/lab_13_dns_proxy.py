@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
 
-from labkit import backend
-from labkit.course import parts
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
+from labkit.course.predictions import Prediction, nearest
 from labkit.mesh import dns, traffic
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OFF, ON = "dns-off", "dns-on"
 AUTOMATIC = ip_network("240.240.0.0/16")  # istiod's PILOT_IP_AUTOALLOCATE_IPV4_PREFIX, by default
 BOOKS, STARS = "books.internal", "stars.internal"
-PROPAGATION = 3.0  # seconds that a name, or where it leads, may take to reach the sidecar
 
 
 def sidecar_answers() -> Seen:
@@ -39,63 +42,136 @@ def _answered(name: str, namespace: str, by: str) -> Seen:
 
 
 def _answers_at_automatic_address(host: str, path: str) -> Seen:
-    dns.wait_until_known(host, _client(ON), timeout=PROPAGATION)
     [row] = dns.lookup(host, pods=[_client(ON)]).itertuples()
-    status = _status(f"http://{host}{path}")
-    seen = f"{host} is {row.address}, from {row.source}; GET {path}: {status}"
+    status = int(traffic.requests(f"http://{host}{path}", namespace=ON).status[0])
+    seen = f"{host} is {row.address or 'unknown'}, from {row.source}; GET {path}: {status}"
     automatic = bool(row.address) and ip_address(row.address) in AUTOMATIC
     return Seen(automatic and status == 200, seen)
-
-
-def _status(url: str) -> int:
-    """Once it is 200 or the time is up: another endpoint for a name that is known takes a moment, too."""
-    ends = backend.now() + PROPAGATION
-    return backend.wait(
-        f"an answer of {url}",
-        observe=lambda: int(traffic.requests(url, namespace=ON).status[0]),
-        done=lambda status: status == 200 or backend.now() > ends,
-        timeout=PROPAGATION + 15,
-    )
 
 
 def _client(namespace: str) -> str:
     return f"deploy/{traffic.CLIENT}.{namespace}"
 
 
+def who_is_asked(lookups: pd.DataFrame) -> str:
+    [source] = lookups.query("name == 'no-such-service.default' and pod == 'deploy/curl.dns-on'").source
+    return {dns.SIDECAR: "the sidecar alone", dns.KUBE_DNS: "kube-dns alone"}.get(source, "the sidecar, then kube-dns")
+
+
+def queries_for_one_lookup(counted: pd.DataFrame) -> str:
+    [queries] = counted.query("pod == 'deploy/curl.dns-off'").kube_dns / 20
+    return nearest(queries, {"1": 1, "2": 2, "8": 8})
+
+
+def where_two_names_lead(said: str) -> str:
+    codes = {line.rpartition(" ")[2] for line in said.splitlines()}
+    return "both to the same server" if len(codes) == 1 else "each to its own server"
+
+
+PREDICTIONS = (
+    Prediction(
+        question="The client with capture looks up a name that the mesh does not know. Who is asked?",
+        choices=("the sidecar alone", "kube-dns alone", "the sidecar, then kube-dns"),
+        measured=who_is_asked,
+        why="The sidecar passes on what it does not know, on behalf of the application.",
+    ),
+    Prediction(
+        question=(
+            "The client without capture looks up reviews.default.svc.cluster.local once. How many queries "
+            "does kube-dns get?"
+        ),
+        choices=("1", "2", "8"),
+        measured=queries_for_one_lookup,
+        why="ndots:5 has the client try three search domains before the name itself, each for IPv4 and for IPv6.",
+    ),
+    Prediction(
+        question=(
+            "Two TCP hosts share port 7070, and the client has no DNS capture. Where do connections to "
+            "the two names lead?"
+        ),
+        choices=("each to its own server", "both to the same server", "nowhere"),
+        measured=where_two_names_lead,
+        why="TCP carries no name, so with one listener for every address Envoy cannot tell the two apart.",
+    ),
+)
+
+
 LAB = Lab(
-    "13",
-    "DNS proxy",
-    (parts.CLUSTER, parts.RELEASE, parts.ISTIO, parts.INJECTION, parts.BOOKINFO, parts.GATEWAY),
-    (
+    number="13",
+    title="DNS proxy",
+    start=(
+        components.CLUSTER,
+        components.RELEASE,
+        components.ISTIO,
+        components.INJECTION,
+        components.BOOKINFO,
+        components.GATEWAY,
+    ),
+    predictions=PREDICTIONS,
+    checks=(
         Check(
-            "without DNS capture, kube-dns answers the client",
-            kube_dns_answers,
-            "deploy `samples/curl/curl.yaml` in namespace dns-off, labelled istio-injection=enabled",
+            claim="without DNS capture, kube-dns answers the client",
+            observe=kube_dns_answers,
+            hint="`%kubectl get pods --namespace dns-off` shows whether the client is there, with a sidecar.",
+            remedy=(
+                "%kubectl apply -f $LABKIT_MANIFESTS/13-namespaces.yaml",
+                "%kubectl apply -n dns-off -f samples/curl/curl.yaml",
+                "%kubectl rollout status -n dns-off deployment/curl --timeout=180s",
+            ),
         ),
         Check(
-            "with DNS capture, the client's own sidecar does",
-            sidecar_answers,
-            "patch the curl Deployment in dns-on with `$LABKIT_MANIFESTS/13-capture.yaml`",
+            claim="with DNS capture, the client's own sidecar does",
+            observe=sidecar_answers,
+            hint="Capture is a setting of the pod's own proxy: an annotation `proxy.istio.io/config` of its template.",
+            remedy=(
+                "%kubectl apply -n dns-on -f samples/curl/curl.yaml",
+                "%kubectl patch -n dns-on deployment/curl --patch-file $LABKIT_MANIFESTS/13-capture.yaml",
+                "%kubectl rollout status -n dns-on deployment/curl --timeout=180s",
+            ),
         ),
         Check(
-            f"{BOOKS} has an automatic address there, and answers",
-            books_answer,
-            "apply `$LABKIT_MANIFESTS/13-books.yaml`",
+            claim=f"{BOOKS} has an automatic address there, and answers",
+            observe=books_answer,
+            hint="`%kubectl get serviceentries -o wide` shows the hosts that istiod knows beside Services.",
+            remedy=("%kubectl apply -f $LABKIT_MANIFESTS/13-books.yaml",),
+            within=3,
         ),
     ),
-    Exercise(
-        f"Give the ratings a name of their own, {STARS}, port 80, that clients with DNS capture can use.",
-        (
-            "A ServiceEntry lists `hosts`, and no `addresses`: istiod chooses one.",
-            "With `resolution: DNS`, an endpoint's address may be a Service's name; its `ports` map the entry's port to"
-            " 9080.",
+    exercises=(
+        Exercise(
+            task=f"Give the ratings a name of their own, {STARS}, port 80, that clients with DNS capture can use.",
+            hints=(
+                "A ServiceEntry lists `hosts`, and no `addresses`: istiod chooses one.",
+                "With `resolution: DNS`, an endpoint's address may be a Service's name; its `ports` map the entry's "
+                "port to 9080.",
+            ),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/13-stars.yaml",),
+            checks=(
+                Check(
+                    claim=f"{STARS} has an automatic address, and answers with ratings",
+                    observe=stars_answer,
+                    within=3,
+                ),
+            ),
         ),
-        ("kubectl apply -f $LABKIT_MANIFESTS/13-stars.yaml",),
-        (
-            Check(
-                f"{STARS} has an automatic address, and answers with ratings",
-                stars_answer,
-                f"a ServiceEntry for {STARS} with an endpoint ratings.default.svc.cluster.local, port 9080",
+        Exercise(
+            task="books.internal still has its address, and answers with errors only. Find out why, and mend it.",
+            hints=(
+                (
+                    "The name is found, so look behind it: `%istioctl proxy-config endpoints "
+                    "deploy/curl.dns-on` shows where its requests go."
+                ),
+                "Nowhere. Who answers for the host, the ServiceEntry says: `%kubectl get serviceentry books -o yaml`",
+                "Envoy looks the endpoint's name up in DNS. Is there such a Service? `%kubectl get services`",
+            ),
+            fault=("kubectl apply -f $LABKIT_MANIFESTS/13-fault.yaml",),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/13-books.yaml",),
+            checks=(
+                Check(
+                    claim="books.internal has an automatic address there, and answers",
+                    observe=books_answer,
+                    within=3,
+                ),
             ),
         ),
     ),

@@ -6,16 +6,16 @@ import json
 from typing import TYPE_CHECKING
 
 from labkit import backend, session
-from labkit.course import parts
+from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
+from labkit.course.predictions import Prediction
 from labkit.mesh import access, bookinfo, istio, objects, traffic, workloads
 from labkit.settings import NAMESPACE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PROPAGATION = 3.0  # seconds that a policy may take to reach the proxies
 API = "/api/v1/products"
 OUTSIDE = "outside"
 RIGHTS = {
@@ -58,14 +58,8 @@ def one_way_out() -> Seen:
 
 
 def curl_alone_reads_details() -> Seen:
-    """Looked at until it is so, or for as long as a policy may take. `ratings` is a caller that has no right at all."""
-    ends = backend.now() + PROPAGATION
-    return backend.wait(
-        "The policy",
-        observe=lambda: _as_intended(access.ask(["curl", "ratings"]), CURL_READS_DETAILS),
-        done=lambda seen: seen.passed or backend.now() > ends,
-        timeout=PROPAGATION + 10,
-    )
+    """`ratings` is a caller that has no right at all."""
+    return _as_intended(access.ask(["curl", "ratings"]), CURL_READS_DETAILS)
 
 
 def page_has_the_books_details() -> Seen:
@@ -92,49 +86,181 @@ def _token_rules() -> list[dict]:
     return [rule for each in found for rule in each["spec"].get("jwtRules", [])]
 
 
+def page_from_outside(page: bookinfo.Page) -> str:
+    return {200: "200, the page", 403: "403, forbidden"}.get(page.status, "no answer")
+
+
+def without_a_token(presented: pd.DataFrame) -> str:
+    return f"{presented.set_index('token').status['none']}"
+
+
+def the_other_address(reached: dict[str, int]) -> str:
+    return {200: "an answer", 0: "no answer, as before"}.get(reached["elsewhere"], "an error from a proxy")
+
+
+def pages_have_their_stars() -> Seen:
+    errors = [bookinfo.fetch().error for _ in range(12)]
+    measured = f"some of {len(errors)} pages: {max(errors)}" if any(errors) else f"{len(errors)} pages, all there"
+    return Seen(not any(errors), measured)
+
+
+def ratings_refuse_curl() -> Seen:
+    status = int(traffic.requests("http://ratings:9080/ratings/0").status[0])
+    return Seen(status == 403, f"curl gets {status} from ratings")
+
+
+PREDICTIONS = (
+    Prediction(
+        question=(
+            "deny-all names no service and no caller, and has not one rule. What does the page answer to the outside?"
+        ),
+        choices=("200, the page", "403, forbidden", "no answer"),
+        measured=page_from_outside,
+        why="A policy that allows nothing denies everything, for every pod of its namespace.",
+    ),
+    Prediction(
+        question=(
+            "The gateway has the issuer's key and verifies tokens. What does a request get that has no token at all?"
+        ),
+        choices=("200", "401", "403"),
+        measured=without_a_token,
+        why="A RequestAuthentication checks the tokens that are there, and asks for none.",
+    ),
+    Prediction(
+        question=(
+            "Now a policy denies the API to requests without a verified token. What does the request "
+            "without a token get?"
+        ),
+        choices=("200", "401", "403"),
+        measured=without_a_token,
+        why="Authorization refuses it: nobody said who it is, and nobody without a name has the right.",
+    ),
+    Prediction(
+        question=(
+            "The registry has the partner's address on port 8080, and nothing about elsewhere. What does "
+            "a request to elsewhere on that port get?"
+        ),
+        choices=("an answer", "no answer, as before", "an error from a proxy"),
+        measured=the_other_address,
+        why="The caller's own proxy now expects HTTP on that port, so it can refuse in HTTP.",
+    ),
+)
+
+
 LAB = Lab(
-    "14",
-    "Enterprise security",
-    (parts.CLUSTER, parts.RELEASE, parts.ISTIO, parts.INJECTION, parts.BOOKINFO, parts.GATEWAY),
-    (
+    number="14",
+    title="Enterprise security",
+    start=(
+        components.CLUSTER,
+        components.RELEASE,
+        components.ISTIO,
+        components.INJECTION,
+        components.BOOKINFO,
+        components.GATEWAY,
+    ),
+    predictions=PREDICTIONS,
+    checks=(
         Check(
-            "what no policy allows is denied",
-            denied_by_default,
-            "run the cell that applies 14-deny-all.yaml",
+            claim="what no policy allows is denied",
+            observe=denied_by_default,
+            hint="A policy without a rule allows nothing: `%kubectl get authorizationpolicies`.",
+            remedy=("%kubectl apply -f $LABKIT_MANIFESTS/14-deny-all.yaml",),
         ),
         Check(
-            "each service answers the one caller that needs it, to GET, and nobody else",
-            least_privilege,
-            "run the cells that apply 14-callers.yaml and 14-least-privilege.yaml",
+            claim="each service answers the one caller that needs it, to GET, and nobody else",
+            observe=least_privilege,
+            hint="Each service needs a policy that allows its caller by principal, and a caller that can be asked.",
+            remedy=(
+                "%kubectl apply -f samples/curl/curl.yaml -f $LABKIT_MANIFESTS/14-callers.yaml",
+                "%kubectl apply -f $LABKIT_MANIFESTS/14-least-privilege.yaml",
+                "%kubectl wait --for=condition=available deployment --all --timeout=150s",
+            ),
         ),
         Check(
-            "the shop's API asks for a token, its page does not",
-            api_asks_for_a_token,
-            "run the cells that make an issuer and apply 14-tokens.yaml and 14-require-token.yaml",
+            claim="the shop's API asks for a token, its page does not",
+            observe=api_asks_for_a_token,
+            hint=(
+                "A RequestAuthentication says which tokens are valid, an AuthorizationPolicy that one is "
+                "needed. Both stand at the gateway."
+            ),
+            remedy=(
+                "import yaml",
+                "rules = yaml.safe_load(open('../manifests/14-tokens.yaml'))",
+                "issuer = mesh.tokens.Issuer('https://login.bookshop.example')",
+                "rules['spec']['jwtRules'][0]['jwks'] = issuer.jwks",
+                "mesh.proxy.propagate(rules)",
+                "%kubectl apply -f $LABKIT_MANIFESTS/14-require-token.yaml",
+            ),
         ),
         Check(
-            "of the servers outside, only the partner can be reached",
-            one_way_out,
-            "run the cells that apply 14-outside.yaml, 14-registry-only.yaml and 14-partner.yaml",
+            claim="of the servers outside, only the partner can be reached",
+            observe=one_way_out,
+            hint=(
+                "`REGISTRY_ONLY` lets a pod reach what the mesh knows; the partner is known by a ServiceEntry "
+                "with its address."
+            ),
+            remedy=(
+                "import yaml",
+                "%kubectl apply -f $LABKIT_MANIFESTS/14-outside.yaml -f $LABKIT_MANIFESTS/14-registry-only.yaml",
+                "%kubectl wait --for=condition=Ready pod --all --namespace outside --timeout=100s",
+                "ip = mesh.pods('outside').set_index('pod').ip.partner",
+                "entry = yaml.safe_load(open('../manifests/14-partner.yaml'))",
+                "entry['spec'] |= {'addresses': [ip], 'endpoints': [{'address': ip}]}",
+                "mesh.proxy.propagate(entry)",
+            ),
         ),
     ),
-    Exercise(
-        "Let the `curl` client read *details*, and do nothing else.",
-        (
-            "Policies that ALLOW add up: a second one for *details* takes nothing away from the first.",
-            "Its principal is `cluster.local/ns/default/sa/curl`, its method GET.",
-        ),
-        ("kubectl apply -f $LABKIT_MANIFESTS/14-curl-reads-details.yaml",),
-        (
-            Check(
-                "curl may GET details and nothing else, and another caller may not even that",
-                curl_alone_reads_details,
-                "apply an AuthorizationPolicy for app: details with curl's principal and the method GET",
+    exercises=(
+        Exercise(
+            task="Let the `curl` client read *details*, and do nothing else.",
+            hints=(
+                "Policies that ALLOW add up: a second one for *details* takes nothing away from the first.",
+                "Its principal is `cluster.local/ns/default/sa/curl`, its method GET.",
             ),
-            Check(
-                "the page still has the book's details",
-                page_has_the_books_details,
-                "leave the policy `details` as it is; add one of your own",
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/14-curl-reads-details.yaml",),
+            checks=(
+                Check(
+                    claim="curl may GET details and nothing else, and another caller may not even that",
+                    observe=curl_alone_reads_details,
+                    within=3,
+                ),
+                Check(
+                    claim="the page still has the book's details",
+                    observe=page_has_the_books_details,
+                ),
+            ),
+        ),
+        Exercise(
+            task=(
+                "Some pages have lost their stars. Find out why, and mend it without opening ratings to anybody else."
+            ),
+            hints=(
+                (
+                    "Who refuses whom? Denials stand in the called proxy's log: `%kubectl logs "
+                    "deploy/ratings-v1 -c istio-proxy --tail=5`"
+                ),
+                (
+                    "`rbac_access_denied_matched_policy[none]`: no policy allows the caller. Which "
+                    "principal does it have, and which does the policy name?"
+                ),
+                (
+                    "`mesh.certificates.identities(workloads=['reviews-v2'])` has the first, "
+                    "`%kubectl get authorizationpolicy ratings -o yaml` the second."
+                ),
+            ),
+            fault=("kubectl apply -f $LABKIT_MANIFESTS/14-fault.yaml",),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/14-least-privilege.yaml",),
+            checks=(
+                Check(
+                    claim="no page misses anything",
+                    observe=pages_have_their_stars,
+                    within=3,
+                ),
+                Check(
+                    claim="ratings refuse curl",
+                    observe=ratings_refuse_curl,
+                    within=3,
+                ),
             ),
         ),
     ),

@@ -70,8 +70,7 @@ def memory(of: str) -> Iterator[Callable[[], float]]:
             seen.append(_memory_now(f"{of}-control-plane"))
             over.wait(1)
 
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
+    thread = backend.background("memory", watch)
     try:
         yield lambda: max(seen)
     finally:

@@ -12,6 +12,7 @@ from labkit.progress import Progress
 from labkit.settings import NOTEBOOKS, REPOSITORY
 
 CONFIGURATION = Path(__file__).parent
+GLOSSARY = NOTEBOOKS / "glossary.md"
 
 
 def build(to: Path, progress: Progress) -> Path:
@@ -47,5 +48,6 @@ def _gather(sources: Path) -> None:
     shutil.copytree(NOTEBOOKS / "data", sources / "notebooks" / "data")
     for path in notebooks:
         shutil.copy(path, sources / "notebooks")
+    shutil.copy(GLOSSARY, sources / "notebooks")
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     (sources / "index.md").write_text(front_page(readme, notebooks), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import count
 from typing import ClassVar
 
@@ -13,21 +14,36 @@ from pygments.lexers import BashLexer
 from pygments.token import Keyword, Operator, Text
 
 FIGURE = "application/vnd.plotly.v1+json"
+FOLDED = "jp-MarkdownHeadingCollapsed"  # JupyterLab's own mark of a heading whose cells it hides
 PLOTLY = "../_static/plotly.min.js"  # from a notebook's page
 
 
 def read(text: str) -> nbformat.NotebookNode:
     """A notebook whose figures are HTML that draws itself with the plotly.js that lies in the site.
 
-    https://myst-nb.readthedocs.io/en/latest/authoring/custom-formats.html
+    What JupyterLab folds is folded here too. https://myst-nb.readthedocs.io/en/latest/authoring/custom-formats.html
     """
     notebook = nbformat.reads(text, as_version=4)
+    for cell in folded(notebook):
+        cell.metadata.setdefault("tags", []).append("hide-cell")
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     numbers = count(1)
     for output in outputs:
         if FIGURE in output.get("data", {}):
             output.data = nbformat.from_dict({"text/html": _drawn(output.data[FIGURE], next(numbers))})
     return notebook
+
+
+def folded(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    """The code cells that JupyterLab hides under a heading: to the next one of its level, or of a higher one."""
+    found, level = [], 0
+    for cell in notebook.cells:
+        heading = re.match(r"(#+) ", cell.source) if cell.cell_type == "markdown" else None
+        if heading and (cell.metadata.get(FOLDED) or len(heading[1]) <= level):
+            level = len(heading[1]) if cell.metadata.get(FOLDED) else 0
+        if level and cell.cell_type == "code":
+            found.append(cell)
+    return found
 
 
 def _drawn(figure: dict, number: int) -> str:

@@ -12,7 +12,6 @@ https://www.envoyproxy.io/docs/envoy/latest/api-v3/admin/v3/config_dump_shared.p
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import objects
+from labkit.mesh.istio import NAMESPACE as ISTIO
 from labkit.mesh.proxy import status
 from labkit.mesh.proxy.dump import Rejection
 from labkit.mesh.proxy.pods import Pod, admin, concerned, find, with_proxy
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 TIMEOUT = 15.0  # seconds
 LOOK = 0.05  # seconds between two looks
+FIRST = 3.0  # seconds until the first proxy has news, whatever istiod gathers before it sends
+AFTER = 1.0  # seconds between two proxies' news of one change
 Report = Callable[[str], None]
 
 
@@ -80,12 +82,45 @@ def wait_until_applied(
         return watch.wait(Start(), None, timeout, report)
 
 
+class Propagation:
+    """What commands in a block changed in each proxy; told once the block is over.
+
+    times: the frame of `propagate`, a row for each proxy that changed. milliseconds run from the block's first command.
+    """
+
+    times: pd.DataFrame
+
+    def __repr__(self) -> str:
+        last = self.times.milliseconds.max()
+        many = "1 proxy holds" if len(self.times) == 1 else f"{len(self.times)} proxies hold"
+        return f"{many} it, the last after {last:.0f} ms" if len(self.times) else "no proxy's configuration changed"
+
+
+@contextmanager
+def propagation(pods: Sequence[str] = (), *, timeout: float = TIMEOUT) -> Iterator[Propagation]:
+    """Time how long what the block's commands apply takes to reach the proxies, and wait until it is there.
+
+        with mesh.proxy.propagation() as clock:
+            %kubectl apply -f virtual-service.yaml
+        clock
+
+    `pods` are all with a proxy in the course's namespace and in Istio's, unless they are named. What changes nothing is
+    waited for in vain: FIRST seconds, and AFTER seconds where other proxies changed. Raises LabError where istiod is
+    down or a proxy refuses, with its reason.
+    """
+    meant = [find(pod) for pod in pods] or [*with_proxy(NAMESPACE), *with_proxy(ISTIO)]
+    with _watching(meant, None) as watch:
+        clock, start = Propagation(), Start()
+        yield clock
+        clock.times = watch.settle(start, timeout)
+
+
 @dataclass(frozen=True)
 class _Watch:
     """Proxies under observation, and what they had refused before it began."""
 
     proxies: list[Watched]
-    pool: ThreadPoolExecutor
+    pool: backend.Threads
     refused: Mapping[str, tuple[Rejection, ...]]
 
     def wait(self, start: Start, awaited: set[str] | None, timeout: float, report: Report) -> pd.DataFrame:
@@ -106,6 +141,31 @@ class _Watch:
         if late:
             raise _not_true(late, timeout) if awaited is None else _no_change(late, timeout)
         return _frame(self.proxies)
+
+    def settle(self, start: Start, timeout: float) -> pd.DataFrame:
+        """Until no proxy has anything more on its way; the frame of those that changed."""
+        for proxy in self.proxies:
+            proxy.begin(start, is_awaited=True)
+        ended = backend.now()
+        backend.wait(
+            "The change",
+            observe=lambda: self._look(start),
+            done=lambda _: self._is_settled(ended) or backend.now() - ended > timeout,
+            state=lambda count: f"{count} of {len(self.proxies)} proxies hold it",
+            timeout=timeout + TIMEOUT,
+            every=LOOK,
+        )
+        self._raise_if_refused(self.proxies)
+        return _frame([proxy for proxy in self.proxies if proxy.seconds is not None])
+
+    def _is_settled(self, ended: float) -> bool:
+        changed = [proxy for proxy in self.proxies if proxy.seconds is not None]
+        if not all(proxy.is_done for proxy in changed) or any(proxy.is_unread for proxy in self.proxies):
+            return False
+        if not changed:
+            return backend.now() - ended > FIRST
+        last = max(proxy.news_at for proxy in changed)
+        return len(changed) == len(self.proxies) or backend.now() - max(last, ended) > AFTER
 
     def _look(self, start: Start) -> int:
         list(self.pool.map(lambda proxy: _look(proxy, start), [p for p in self.proxies if not p.is_over]))
@@ -136,7 +196,7 @@ def _watching(pods: list[Pod], holds: Holds | None) -> Iterator[_Watch]:
             "check their selectors and gateways, or name the pods: pods=['deploy/NAME']",
         )
     refused = status.errors()
-    with ExitStack() as stack, ThreadPoolExecutor(len(once)) as pool:
+    with ExitStack() as stack, backend.threads(len(once)) as pool:
         proxies = pool.map(lambda pod: _watched(pod, stack, holds), once)
         yield _Watch(list(proxies), pool, refused)
 

@@ -23,9 +23,9 @@ def address(message: Mapping[str, Any]) -> str:
     """10.244.0.5:9080, unix://./etc/istio/proxy/XDS, or envoy://LISTENER/ENDPOINT."""
     if "socket_address" in message:
         socket = message["socket_address"]
-        return f"{socket['address']}:{socket.get('port_value', 0)}"
+        return f"{socket.get('address', '')}:{socket.get('port_value', 0)}"
     if "pipe" in message:
-        return f"unix://{message['pipe']['path']}"
+        return f"unix://{message['pipe'].get('path', '')}"
     internal = message.get("envoy_internal_address", {})
     return f"envoy://{internal.get('server_listener_name', '')}/{internal.get('endpoint_id', '')}"
 

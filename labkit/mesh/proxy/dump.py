@@ -6,7 +6,6 @@ https://www.envoyproxy.io/docs/envoy/latest/api-v3/admin/v3/config_dump.proto
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from labkit.errors import LabError
 from labkit.mesh.proxy import describe
 from labkit.mesh.proxy.meaning import renamed, unique
 from labkit.mesh.proxy.pods import admin, find
-from labkit.mesh.x509 import is_ca, serial
+from labkit.mesh.x509 import decoded, is_ca, serial
 
 SECTIONS = ("bootstrap", "listeners", "routes", "clusters", "endpoints", "secrets")
 DUMP = "/config_dump?include_eds"
@@ -92,10 +91,11 @@ def parse(dump: str, pod: str, namespace: str) -> Snapshot:
 def first_certificate(pem: str) -> dict[str, str]:
     """What the first certificate in a chain says of itself: type, serial_number, not_before, not_after (RFC 3339)."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
         certificate = x509.load_pem_x509_certificates(pem.encode())[0]
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         return {}
     return {
         "type": "CA" if is_ca(certificate) else "Cert Chain",
@@ -108,8 +108,9 @@ def first_certificate(pem: str) -> dict[str, str]:
 # -- from the dump ------------------------------------------------------------------------------
 def _load(dump: str) -> list[Message]:
     try:
-        return json.loads(dump, object_hook=_public)["configs"]
-    except (ValueError, KeyError) as error:
+        configs = json.loads(dump, object_hook=_public)["configs"]
+        return [config for config in configs if isinstance(config, dict)]
+    except (ValueError, KeyError, TypeError) as error:
         raise LabError(
             "The proxy's configuration could not be read.",
             f"its answer to {DUMP} is no config_dump: {error}",
@@ -118,7 +119,8 @@ def _load(dump: str) -> list[Message]:
 
 
 def _public(message: Message) -> Message:
-    return {field: value for field, value in message.items() if field not in _SENSITIVE}
+    """Without what is private; null stands for a field that is not set."""
+    return {field: value for field, value in message.items() if field not in _SENSITIVE and value is not None}
 
 
 def _resources(configs: Iterable[Message]) -> Iterator[tuple[str, dict[str, tuple[Message, str]]]]:
@@ -154,7 +156,7 @@ def _without_extensions(bootstrap: Message) -> Message:
 def _certificate(secret: Message, list_name: str, item: Message) -> Message:
     chain = secret.get("tls_certificate", {}).get("certificate_chain", {})
     trusted = secret.get("validation_context", {}).get("trusted_ca", {})
-    pem = base64.b64decode((chain or trusted).get("inline_bytes", "")).decode("utf-8", "replace")
+    pem = decoded((chain or trusted).get("inline_bytes", ""))
     status = "WARMING" if list_name == "dynamic_warming_secrets" else "ACTIVE"
     status = "UNINITIALIZED" if item.get("version_info") == "uninitialized" else status
     return {"name": secret.get("name") or item.get("name", ""), "status": status, **first_certificate(pem)}
@@ -163,11 +165,17 @@ def _certificate(secret: Message, list_name: str, item: Message) -> Message:
 def _endpoints(assignment: Message) -> Message:
     """One of each address, in place of lists in lists whose order says nothing."""
     found = [
-        (describe.address(each["endpoint"]["address"]), _endpoint(each, group))
+        (_address(each), _endpoint(each, group))
         for group in assignment.get("endpoints", [])
         for each in group.get("lb_endpoints", [])
     ]
     return {"cluster_name": assignment.get("cluster_name", ""), "endpoints": renamed(found)}
+
+
+def _address(each: Message) -> str:
+    """Of an endpoint that is named alone, its name."""
+    address = each.get("endpoint", {}).get("address", {})
+    return describe.address(address) if address else each.get("endpoint_name", "")
 
 
 def _endpoint(each: Message, group: Message) -> Message:

@@ -7,6 +7,7 @@ https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/listener/v3/listener_c
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,11 +32,15 @@ def meaning(value: Any, field: str = "") -> Any:
 def unique(items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     """By name. Of several of one name that differ all but the first get a number, in an order that is theirs alone."""
     named: dict[str, Any] = {}
-    known: dict[tuple[str, str], int] = {}
-    for name, item in sorted(items, key=lambda pair: (pair[0], _identity(pair[1]))):
-        if (name, _identity(item)) not in known:
-            number = known[name, _identity(item)] = sum(1 for other, _ in known if other == name) + 1
-            named[name if number == 1 else f"{name} ({number})"] = item
+    known: set[tuple[str, str]] = set()
+    numbers: Counter[str] = Counter()
+    for name, identity, item in sorted(
+        ((name, _identity(item), item) for name, item in items), key=lambda each: each[:2]
+    ):
+        if (name, identity) not in known:
+            known.add((name, identity))
+            numbers[name] += 1
+            named[name if numbers[name] == 1 else f"{name} ({numbers[name]})"] = item
     return named
 
 

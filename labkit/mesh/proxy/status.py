@@ -29,6 +29,9 @@ _SECTIONS = {
 }
 
 
+IGNORED = "IGNORED"
+
+
 def sync_status() -> pd.DataFrame:
     """What each proxy answered to istiod's last push, one proxy a row, as `istioctl proxy-status --verbosity=1` has it.
 
@@ -39,9 +42,10 @@ def sync_status() -> pd.DataFrame:
     import pandas as pd
 
     rows = [
-        {"name": each["proxy"], **_states(each), "istiod": istiod, "version": each.get("istio_version", "")}
+        {"name": each["proxy"], **states, "istiod": istiod, "version": each.get("istio_version", "")}
         | {"error": "; ".join(error.details for error in _errors(each))}
         for istiod, each in _syncz()
+        if set((states := _states(each)).values()) != {IGNORED}  # a client that never asked for any, as istioctl is one
     ]
     columns = ["name", *_TYPES.values(), "istiod", "version", "error"]
     return pd.DataFrame(rows, columns=columns).sort_values("name", ignore_index=True)
@@ -94,7 +98,7 @@ def _states(each: Mapping[str, Any]) -> dict[str, str]:
 
 def _state(status: Mapping[str, Any] | None) -> str:
     if status is None:
-        return "IGNORED"
+        return IGNORED
     if status.get("lastError"):
         return "ERROR"
     if not status.get("sent"):

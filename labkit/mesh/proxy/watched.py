@@ -40,8 +40,8 @@ class Watched:
         self.pod, self._get, self._holds = pod, get, holds
         self.name = pod["metadata"]["name"]
         self.id = f"{self.name}.{pod['metadata']['namespace']}"
-        self._looked_at = self._news_at = self._without_at = backend.now()  # the last look; with news; before the news
-        self._news, self._unread = get(_NEWS), holds is not None
+        self._looked_at = self.news_at = self._without_at = backend.now()  # the last look; with news; before the news
+        self._news, self.is_unread = get(_NEWS), holds is not None
         self._before = self._times = _times(get)
         self.seconds: float | None = None
         self.resources: set[str] = set()
@@ -55,12 +55,12 @@ class Watched:
     @property
     def is_done(self) -> bool:
         """Holds it, and nothing that belongs to it is still on its way."""
-        quiet = not self._unread and self._looked_at - self._news_at >= QUIET
+        quiet = not self.is_unread and self._looked_at - self.news_at >= QUIET
         return self.is_over or (self.seconds is not None and quiet)
 
     def begin(self, start: Start, is_awaited: bool) -> None:
         """From now on, what comes is the change's doing."""
-        self._news_at = max(self._news_at, start.now)
+        self.news_at = max(self.news_at, start.now)
         self.seconds = None if is_awaited else 0.0
 
     def look(self, start: Start) -> None:
@@ -68,10 +68,10 @@ class Watched:
         before, self._looked_at = self._looked_at, backend.now()
         news = self._get(_NEWS)
         if news != self._news:
-            self._without_at = self._without_at if self._unread else before
-            self._news, self._news_at, self._unread = news, backend.now(), True
-        elif self._unread:
-            self._unread = False
+            self._without_at = self._without_at if self.is_unread else before
+            self._news, self.news_at, self.is_unread = news, backend.now(), True
+        elif self.is_unread:
+            self.is_unread = False
             self._read(start)
 
     def _read(self, start: Start) -> None:
@@ -87,7 +87,7 @@ class Watched:
         """When Envoy says it took them up, if that can be: after the last look without them, and before this one."""
         own = max((_unix(time) - start.unix for time in taken_up), default=-1.0)
         earliest, latest = max(self._without_at, start.now) - start.now, backend.now() - start.now
-        return own if earliest <= own <= latest else self._news_at - start.now
+        return own if earliest <= own <= latest else self.news_at - start.now
 
 
 def _times(get: Callable[[str], str]) -> dict[str, str]:

@@ -2,10 +2,10 @@
 
 from labkit.mesh.telemetry import prometheus
 from labkit.mesh.telemetry.names import LABELS, UNKNOWN
-from labkit.mesh.telemetry.rates import NoTraffic, edges, graph, histogram_quantile, received, red
+from labkit.mesh.telemetry.rates import NoTraffic, edges, graph, histogram_quantile, increase, received, red
 from labkit.mesh.telemetry.scraping import Scrape, Scraper, requests, scrape
 
 __all__ = [
     "LABELS", "UNKNOWN", "NoTraffic", "Scrape", "Scraper",
-    "edges", "graph", "histogram_quantile", "prometheus", "received", "red", "requests", "scrape",
+    "edges", "graph", "histogram_quantile", "increase", "prometheus", "received", "red", "requests", "scrape",
 ]  # fmt: skip

@@ -138,6 +138,14 @@ def _refusal(text: str) -> str:
     return str(answer.get("error", "")) if isinstance(answer, dict) else ""
 
 
+def _no_numbers(why: str) -> LabError:
+    return LabError(
+        "Prometheus answered with what is no number.",
+        why,
+        "ask for a scalar, a vector or a matrix: of a native histogram, `histogram_quantile(0.9, …)`",
+    )
+
+
 def _frame(answer: Mapping[str, Any]) -> pd.DataFrame:
     """A scalar, an instant vector or a range matrix as rows.
 
@@ -145,12 +153,16 @@ def _frame(answer: Mapping[str, Any]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    kind, result = answer["resultType"], answer["result"]
+    kind, result = answer["resultType"], answer["result"] or []
+    if kind not in ("scalar", "vector", "matrix"):
+        raise _no_numbers(f"its result is a {kind}")
     each = [{"metric": {}, "value": result}] if kind == "scalar" else result
+    if any("histogram" in series or "histograms" in series for series in each):
+        raise _no_numbers("it holds native histograms")
     rows = [
         {**series["metric"], "time": float(time), "value": float(value)}
         for series in each
-        for time, value in series.get("values", [series.get("value")])
+        for time, value in series.get("values") or [series["value"]]
     ]
     names = list(dict.fromkeys(name for row in rows for name in row if name not in ("time", "value")))
     frame = pd.DataFrame(rows, columns=[*names, "time", "value"])

@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
-from labkit.mesh.telemetry.names import REQUESTS, UNKNOWN, Series, series
-from labkit.mesh.telemetry.scraping import Scrape
+from labkit.mesh.telemetry.names import LABELS, REQUESTS, UNKNOWN, Series, series
+from labkit.mesh.telemetry.scraping import Scrape, scrape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,8 @@ def red(*scrapes: Scrape, by: Sequence[str] = VERSIONS, reporter: str = "destina
     groups: dict[tuple[str, ...], _Group] = defaultdict(_Group)
     for grown in growth(scrapes):
         labels = grown.series.labels
-        if labels["reporter"] == reporter:
+        is_known = labels["destination_service_name"] != UNKNOWN  # what was refused once, of no service, is no news
+        if labels["reporter"] == reporter and (is_known or grown.increase):
             groups[tuple(labels[label] for label in by)].add(grown)
     rows = [(*key, *group.red()) for key, group in sorted(groups.items()) if group.counted]
     if not rows:
@@ -99,6 +100,22 @@ def received(*scrapes: Scrape, workload: str) -> pd.DataFrame:
     return found.groupby(["pod", "request_protocol"], as_index=False)["requests"].sum().astype({"requests": int})
 
 
+def increase(before: Scrape) -> pd.DataFrame:
+    """The requests that each proxy counted since an earlier scrape: the columns of Scrape.requests, without time.
+
+    A row for each series that grew, `value` by how much; as PromQL's increase() it sees proxies that started anew.
+    https://prometheus.io/docs/prometheus/latest/querying/functions/#increase
+    """
+    import pandas as pd
+
+    rows: dict[tuple[str, ...], int] = {}
+    for grown in growth((before, scrape(before.namespace))):
+        if grown.series.metric == REQUESTS and grown.increase:
+            key = (grown.proxy, *grown.series.labels.values())
+            rows[key] = rows.get(key, 0) + int(grown.increase)
+    return pd.DataFrame([(*key, value) for key, value in rows.items()], columns=["proxy", *LABELS, "value"])
+
+
 @dataclass(frozen=True)
 class Growth:
     """What one proxy added to one of its series; `seconds` over which it did so, 0 where none passed."""
@@ -118,8 +135,8 @@ def growth(scrapes: Sequence[Scrape]) -> Iterator[Growth]:
     what it added. Two scrapes between which the clock went back count as no time, and add nothing.
     """
     whole = sum(max(0.0, after.time - before.time) for before, after in pairwise(scrapes))
-    for proxy in {proxy: None for scrape in scrapes for proxy in scrape.counts}:
-        answers = [(scrape.times[proxy], scrape.counts[proxy]) for scrape in scrapes if proxy in scrape.counts]
+    for proxy in {proxy: None for one in scrapes for proxy in one.counts}:
+        answers = [(one.times[proxy], one.counts[proxy]) for one in scrapes if proxy in one.counts]
         own = sum(max(0.0, after - before) for (before, _), (after, _) in pairwise(answers))
         seconds = own if len(answers) == len(scrapes) else whole
         for line, increase in _increases(answers).items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +95,7 @@ def scrape(namespace: str = "") -> Scrape:
     Raises backend.KubernetesError where the API server refuses; that a proxy vanished in the middle is no error.
     """
     began = backend.now()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with backend.threads(AT_ONCE) as pool:
         answers = list(pool.map(_ask, _proxies(namespace)))
     answered = [each for each in answers if each.why == ""]
     return Scrape(

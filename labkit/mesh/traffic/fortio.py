@@ -6,7 +6,7 @@ https://fortio.org and https://istio.io/latest/docs/tasks/traffic-management/cir
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ import yaml
 from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import objects
-from labkit.mesh.traffic.share import Share, share
 from labkit.settings import NAMESPACE, settings
 
 if TYPE_CHECKING:
@@ -42,25 +41,16 @@ class Load:
     codes: Mapping[int, int]
     percentiles: Mapping[float, float]
 
-    def share(self, code: int, confidence: float = 0.95) -> Share:
-        """What share of the calls was answered with this status."""
-        return share(self.codes.get(code, 0), self.calls, confidence)
-
     @property
     def outcomes(self) -> pd.DataFrame:
-        """code (HTTP status; -1 where no answer came), calls, share, low, high (0 to 1: see Share); one code a row."""
+        """code (HTTP status; -1 where no answer came), calls, share (0 to 1); one code a row.
+
+        Without an interval: a connection asks again once it was answered, so that the outcomes hang together.
+        """
         import pandas as pd
 
-        shares = {code: self.share(code) for code in sorted(self.codes)}
-        rows = [(code, each.successes, each.value, each.low, each.high) for code, each in shares.items()]
-        return pd.DataFrame(rows, columns=["code", "calls", "share", "low", "high"])
-
-    @property
-    def durations(self) -> pd.DataFrame:
-        """percentile (0 to 100), milliseconds."""
-        import pandas as pd
-
-        return pd.DataFrame(sorted(self.percentiles.items()), columns=["percentile", "milliseconds"])
+        rows = [(code, calls, calls / self.calls) for code, calls in sorted(self.codes.items())]
+        return pd.DataFrame(rows, columns=["code", "calls", "share"])
 
 
 def deploy_fortio(namespace: str = NAMESPACE) -> None:
@@ -105,30 +95,6 @@ def load(
             completed, "`mesh.traffic.deploy_fortio()` puts fortio there; else check the address"
         )
     return parse(completed.stdout)
-
-
-def sweep(
-    url: str,
-    connections: Iterable[int] = (1, 2, 4, 8),
-    calls: int = 200,
-    namespace: str = NAMESPACE,
-    report: Callable[[str], None] = lambda _: None,
-) -> pd.DataFrame:
-    """A burst for each number of connections, one status a row.
-
-    Columns: connections, then those of Load.outcomes, then the burst's own qps (requests a second), p50_milliseconds
-    and p99_milliseconds. Raises as `load` does.
-    """
-    import pandas as pd
-
-    frames = []
-    for number in connections:
-        report(f"{calls} calls over {number} connections")
-        each = load(url, number, calls, namespace=namespace)
-        numbers = {"qps": each.qps, **{f"p{p}_milliseconds": each.percentiles[p] for p in (50, 99)}}
-        frames.append(each.outcomes.assign(connections=number, **numbers))
-    found = pd.concat(frames, ignore_index=True)
-    return found[["connections", *found.columns.drop("connections")]]
 
 
 def parse(output: str) -> Load:

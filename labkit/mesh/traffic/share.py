@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
+from math import comb, sqrt
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,10 +36,21 @@ class Share:
         return self.low <= value <= self.high
 
     def __repr__(self) -> str:
-        """`20 % ± 5 %`: the share, and how far the interval's farther end is from it."""
-        off = max(self.high - self.value, self.value - self.low)
-        digits = 0 if off >= 0.01 else 1
-        return f"{self.value * 100:.{digits}f} % ± {off * 100:.{digits}f} %"
+        """`20 %, 95 % interval 15 to 25 %`: as many digits as the interval is worth."""
+        digits = 0 if self.high - self.low >= 0.02 else 1
+        value, low, high = (f"{share * 100:.{digits}f}" for share in (self.value, self.low, self.high))
+        return f"{value} %, {self.confidence * 100:g} % interval {low} to {high} %"
+
+
+def binomial(total: int, share: float) -> pd.Series:
+    """How likely it is that 0, 1, … `total` of so many requests get what each gets with the probability `share`.
+
+    The index is how many, the values are probabilities (0 to 1). https://en.wikipedia.org/wiki/Binomial_distribution
+    """
+    import pandas as pd
+
+    counts = range(total + 1)
+    return pd.Series([comb(total, k) * share**k * (1 - share) ** (total - k) for k in counts], index=counts)
 
 
 def share(successes: int, total: int, confidence: float = 0.95) -> Share:

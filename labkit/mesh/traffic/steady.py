@@ -26,6 +26,11 @@ class Sent:
     statuses: Mapping[int, int]
     seconds: float
 
+    @property
+    def rate(self) -> float:
+        """Requests a second that came about: fewer than were asked for where answers took longer than that."""
+        return self.requests / self.seconds if self.seconds else 0.0
+
 
 class Steady:
     """Traffic that goes on by itself, until `stop()`, the end of a `with` block, its own end or the kernel's."""
@@ -41,7 +46,7 @@ class Steady:
     @property
     def running(self) -> bool:
         """Whether more is to come."""
-        return self._thread.running()
+        return self._thread.is_alive()
 
     @property
     def sent(self) -> Sent:
@@ -74,10 +79,14 @@ class Steady:
         return {str(status): count for status, count in sorted(self._statuses.items())}, self._asked - self._began
 
     def _go_on(self) -> None:
-        """One request after the other: where answers are slow there are fewer, and no crowd of them to wait for."""
+        """One request after the other: where answers are slow there are fewer, and no crowd of them to wait for.
+
+        Each has a moment of its own, so that what one wait takes too long, the next makes up for.
+        """
+        due = self._began
         for _ in range(int(self.rate * self.seconds)):
-            late = backend.now() - self._asked
-            if self._over.wait(max(0.0, 1 / self.rate - max(0.0, late))):
+            due = max(due + 1 / self.rate, backend.now())
+            if self._over.wait(min(1 / self.rate, due - backend.now())):  # a clock that was set back is not waited for
                 return
             self._asked = backend.now()
             if self._asked - self._began >= self.seconds:

@@ -1,25 +1,22 @@
-"""A namespace in somebody else's cluster, taken for the course: once, and only while there is nothing in it."""
+"""A namespace in somebody else's cluster, adopted by the course: once, and only while there is nothing in it."""
 
 from __future__ import annotations
 
-import json
-
-from labkit import backend
+from labkit import backend, state
 from labkit.cluster import context
 from labkit.errors import LabError
 from labkit.mesh import leftovers
 from labkit.settings import NAMESPACE, settings
 
 
-def claim() -> None:
+def adopt() -> None:
     """See that the reader's namespace is theirs to fill and to empty, as `goto` does.
 
     It is found empty the first time; from then on it is known by its unique id, so that one of the same name in
     another cluster, or made anew, is looked at again. Raises LabError.
     """
     uid, record = context.require(), settings().context_folder / "namespaces.json"
-    known = json.loads(record.read_text()) if record.exists() else {}
-    if uid in known:
+    if uid in state.read(record, {}):
         return
     if found := _found():
         raise LabError(
@@ -27,7 +24,7 @@ def claim() -> None:
             f"there is {', '.join(found[:5])}{' and more' if found[5:] else ''}; `goto` would remove it",
             "set LABKIT_NAMESPACE to a namespace of your own with nothing in it, and restart the kernel",
         )
-    record.write_text(json.dumps({**known, uid: NAMESPACE}))
+    state.update(record, {}, lambda known: {**known, uid: NAMESPACE})
 
 
 def _found() -> list[str]:

@@ -1,4 +1,4 @@
-"""What the labs build, part upon part: a lab's start is the list of parts that stand then."""
+"""What the labs build, one component upon the other: a lab's start is the list of those that are ready then."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from labkit import backend, session
 from labkit.cluster import bring_up, kind, release
+from labkit.errors import LabError
 from labkit.mesh import bookinfo, istio, objects
 from labkit.mesh.telemetry import prometheus
 from labkit.progress import Progress
@@ -17,28 +18,28 @@ from labkit.settings import ISTIO as ISTIO_VERSION
 
 
 @dataclass(frozen=True)
-class Part:
-    """Something that stands or does not. `make` and `remove` may be repeated and interrupted at will.
+class Component:
+    """Something that is ready or not. `ensure` and `remove` may be repeated and interrupted at will.
 
-    `objects` are the part's own in the reader's namespace; anything else there is a leftover.
-    `detail` says more of a part that stands. `is_ours`: whether the course may remove it; else it stays as it is found.
+    `objects` are the component's own in the reader's namespace; anything else there is a leftover.
+    `detail` says more of one that is ready. `is_ours`: whether the course may remove it; else it stays as it is found.
     """
 
     name: str
-    stands: Callable[[], bool]
-    make: Callable[[Progress], None]
+    is_ready: Callable[[], bool]
+    ensure: Callable[[Progress], None]
     remove: Callable[[Progress], None]
     objects: Callable[[], list[dict[str, Any]]] = list
     detail: Callable[[], str] = str
     is_ours: Callable[[], bool] = lambda: True
 
 
-def _release_stands() -> bool:
+def _release_is_ready() -> bool:
     return backend.exists(settings().istio_folder / "samples") and backend.exists(settings().bin / "istioctl")
 
 
-def _make_release(progress: Progress) -> None:
-    if _release_stands():
+def _ensure_release(progress: Progress) -> None:
+    if _release_is_ready():
         return
     with progress.stage("Istio's release"):
         release.copy()
@@ -49,14 +50,15 @@ def _remove_release(progress: Progress) -> None:
     release.remove()
 
 
-def _istio_stands() -> bool:
+def _istio_is_ready() -> bool:
     if not session.owns_cluster():
         return istio.version() != ""  # which version, and with which gateways, is for others to say
     return istio.is_installed() and _gateway_port_is_set()
 
 
 def _gateway_port_is_set() -> bool:
-    ports = objects.get("services", istio.GATEWAYS[0], istio.NAMESPACE)["spec"]["ports"]
+    service = objects.find("services", istio.GATEWAYS[0], istio.NAMESPACE)
+    ports = service["spec"]["ports"] if service else []
     return any(port.get("nodePort") == GATEWAY_NODE_PORT and port["port"] == 80 for port in ports)
 
 
@@ -73,9 +75,9 @@ def _istio_detail() -> str:
     return f"{ISTIO_VERSION}, profile demo"
 
 
-def _make_istio(progress: Progress) -> None:
+def _ensure_istio(progress: Progress) -> None:
     wake_istiod(progress)
-    if _istio_stands():
+    if _istio_is_ready():
         return
     with progress.stage("Istio") as note:
         istio.install(note)
@@ -86,7 +88,7 @@ def _remove_istio(progress: Progress) -> None:
         istio.uninstall()
 
 
-def _make_injection(progress: Progress) -> None:
+def _ensure_injection(progress: Progress) -> None:
     if not session.owns_cluster() and istio.injection_is_enabled(NAMESPACE):
         return  # to label a namespace takes more than to fill it
     istio.set_injection(NAMESPACE, enabled=True)
@@ -96,12 +98,12 @@ def _remove_injection(progress: Progress) -> None:
     istio.set_injection(NAMESPACE, enabled=False)
 
 
-def _bookinfo_stands() -> bool:
+def _bookinfo_is_ready() -> bool:
     there = {d["metadata"]["name"] for d in objects.list_("deployments", NAMESPACE, group="apps")}
     return set(bookinfo.deployments()) <= there
 
 
-def _make_bookinfo(progress: Progress) -> None:
+def _ensure_bookinfo(progress: Progress) -> None:
     with progress.stage("Bookinfo") as note:
         bookinfo.deploy(report=note)
 
@@ -111,18 +113,15 @@ def _remove_bookinfo(progress: Progress) -> None:
         bookinfo.remove()
 
 
-def _gateway_stands() -> bool:
-    return all(
-        objects.find(
-            f"{document['kind'].lower()}s", document["metadata"]["name"], NAMESPACE, group="networking.istio.io"
-        )
-        for document in objects.read(bookinfo.gateway_manifest())
-    )
+def _gateway_is_ready() -> bool:
+    return all(objects.find_like(document, NAMESPACE) for document in objects.read(bookinfo.gateway_manifest()))
 
 
-def _make_gateway(progress: Progress) -> None:
+def _ensure_gateway(progress: Progress) -> None:
     with progress.stage("Bookinfo's gateway") as note:
-        objects.apply(bookinfo.gateway_manifest(), namespace=NAMESPACE)
+        for document in objects.read(bookinfo.gateway_manifest()):
+            # not `kubectl apply`: it would leave what somebody patched into an object beside what it says
+            objects.put({**document, "metadata": {**document["metadata"], "namespace": NAMESPACE}})
         bookinfo.wait_for_page(timeout=240, report=note)  # Bookinfo itself may be starting
 
 
@@ -130,7 +129,7 @@ def _remove_gateway(progress: Progress) -> None:
     objects.delete(bookinfo.gateway_manifest(), namespace=NAMESPACE)
 
 
-def _make_prometheus(progress: Progress) -> None:
+def _ensure_prometheus(progress: Progress) -> None:
     with progress.stage("Prometheus") as note:
         prometheus.deploy(note)
 
@@ -144,55 +143,65 @@ def _keep(progress: Progress) -> None:
     """The cluster is removed by `labkit down` and by nothing else."""
 
 
-CLUSTER = Part("cluster", bring_up.is_up, bring_up.bring_up, _keep, detail=bring_up.name)
-RELEASE = Part(
-    "Istio's release", _release_stands, _make_release, _remove_release, detail=lambda: str(settings().istio_folder)
+CLUSTER = Component("cluster", bring_up.is_up, bring_up.bring_up, _keep, detail=bring_up.name)
+RELEASE = Component(
+    "Istio's release", _release_is_ready, _ensure_release, _remove_release, detail=lambda: str(settings().istio_folder)
 )
-ISTIO = Part("Istio", _istio_stands, _make_istio, _remove_istio, detail=_istio_detail, is_ours=session.owns_cluster)
-INJECTION = Part(
+ISTIO = Component(
+    "Istio", _istio_is_ready, _ensure_istio, _remove_istio, detail=_istio_detail, is_ours=session.owns_cluster
+)
+INJECTION = Component(
     "injection label",
     lambda: istio.injection_is_enabled(NAMESPACE),
-    _make_injection,
+    _ensure_injection,
     _remove_injection,
     is_ours=session.owns_cluster,
 )
-BOOKINFO = Part(
-    "Bookinfo", _bookinfo_stands, _make_bookinfo, _remove_bookinfo, lambda: objects.read(bookinfo.manifest())
+BOOKINFO = Component(
+    "Bookinfo", _bookinfo_is_ready, _ensure_bookinfo, _remove_bookinfo, lambda: objects.read(bookinfo.manifest())
 )
-GATEWAY = Part(
+GATEWAY = Component(
     "gateway",
-    _gateway_stands,
-    _make_gateway,
+    _gateway_is_ready,
+    _ensure_gateway,
     _remove_gateway,
     lambda: objects.read(bookinfo.gateway_manifest()),
     lambda: session.gateway() + bookinfo.PAGE,
 )
-PROMETHEUS = Part(
-    "Prometheus", prometheus.is_installed, _make_prometheus, _remove_prometheus, is_ours=session.owns_cluster
+PROMETHEUS = Component(
+    "Prometheus", prometheus.is_installed, _ensure_prometheus, _remove_prometheus, is_ours=session.owns_cluster
 )
 UP = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY)  # what `labkit up` makes
-PARTS = (*UP, PROMETHEUS)
+COMPONENTS = (*UP, PROMETHEUS)
 
 
 def make_all(progress: Progress) -> None:
-    """Bookinfo and all that it needs, each part as soon as may be: Istio once the API server answers, while kind is
-    still at work; Bookinfo once istiod can inject it, while the gateways still start. In somebody
-    else's cluster one after the other, as most of them are only looked for."""
-    if not session.owns_cluster():
-        for part in UP:
-            part.make(progress)
+    """Bookinfo and all that it needs, each as soon as may be: Istio once the API server answers, while kind is still at
+    work; Bookinfo once istiod can inject it, while the gateways still start. In a cluster that is there one after the
+    other, as most of them are only looked for."""
+    if not session.owns_cluster() or _cluster_stands():
+        for component in UP:
+            component.ensure(progress)
         return
     kind.remove_half_made(progress)
     with backend.threads() as pool:
-        creating = pool.submit(CLUSTER.make, progress)
+        creating = pool.submit(CLUSTER.ensure, progress)
         _until("the cluster's API server", kind.answers, creating)
-        installing = pool.submit(ISTIO.make, progress)
-        RELEASE.make(progress)
+        installing = pool.submit(ISTIO.ensure, progress)
+        RELEASE.ensure(progress)
         _until("istiod's injection webhook", istio.injector_is_ready, installing)
-        INJECTION.make(progress)
-        last = [pool.submit(part.make, progress) for part in (BOOKINFO, GATEWAY)]
-        for part in (creating, installing, *last):
-            part.result()
+        INJECTION.ensure(progress)
+        last = [pool.submit(component.ensure, progress) for component in (BOOKINFO, GATEWAY)]
+        for making in (creating, installing, *last):
+            making.result()
+
+
+def _cluster_stands() -> bool:
+    """Where no engine answers within a second it may be waking up, which whoever makes the cluster waits for."""
+    try:
+        return CLUSTER.is_ready()
+    except LabError:
+        return False
 
 
 def _until(what: str, ready: Callable[[], bool], maker: Future[None]) -> None:

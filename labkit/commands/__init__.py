@@ -1,0 +1,12 @@
+"""The words of kubectl's and istioctl's commands: what a command is told, and whether something is another after it.
+
+>>> changes(["kubectl", "--namespace", "bar", "get", "pods"])
+False
+>>> changes(["bash", "-c", "kubectl -n foo delete pod x"])
+True
+"""
+
+from labkit.commands.script import commands_of
+from labkit.commands.words import PROGRAMS, Words, changes, read
+
+__all__ = ["PROGRAMS", "Words", "changes", "commands_of", "read"]

@@ -1,0 +1,28 @@
+"""What the checks and the predictions of more than one lab look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from labkit.course.checks import Seen
+from labkit.mesh import bookinfo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def page_has_its_reviews() -> Seen:
+    """The page as anybody gets it from outside."""
+    page = bookinfo.fetch()
+    return Seen(page.status == 200 and not page.error, page.error or f"{page.status}, with reviews")
+
+
+def pods_that_answered(answers: pd.DataFrame) -> str:
+    """How many of the three pods of reviews; answers: the frame of `mesh.traffic.requests`."""
+    return {1: "one", 2: "two"}.get(answers.pod.nunique(), "all three")
+
+
+def failed_share(statuses: Mapping[int, int]) -> float:
+    """Which share (0 to 1) of the answers was another than 200; statuses: HTTP status → how many."""
+    return 1 - statuses.get(200, 0) / sum(statuses.values())
