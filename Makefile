@@ -5,6 +5,7 @@ READY  := $(VENV)/.ready
 BIN    := $(VENV)/bin
 LABKIT := $(BIN)/labkit
 UV     ?= uv
+AGAIN  := 5
 BOTH   := --numprocesses 2 --dist loadfile
 PYTEST := $(BIN)/python -m pytest --durations=15 --nbval-sanitize-with tests/sanitize.cfg
 
@@ -33,9 +34,10 @@ test-unit: $(READY)
 test-recorded: $(READY)
 	@$(PYTEST) $(BOTH) --verbose --nbval notebooks
 
-# LIVE=--require-live: fail where no mesh can be brought up; LIVE=--seed=1: the second time in this order
+# LIVE=--require-live: fail where no mesh can be brought up; LIVE=--seed=1: the second time with this draw and order;
+# AGAIN=16: a second time for all
 test-live: $(READY)
-	@$(PYTEST) --verbose -m live --again --nbval-lax $(LIVE) notebooks tests
+	@$(PYTEST) --verbose -m live --again=$(AGAIN) --nbval-lax $(LIVE) notebooks tests
 
 # SEED=1: the same searches once more
 fuzz: $(READY) ## random searches through the parsers, longer and with a fresh seed, which is printed

@@ -1,4 +1,4 @@
-"""The live group: the notebooks in order, the same once more in any order, then tests/live, on a cluster of their own.
+"""The live group: the notebooks in order, some once more in any order, then tests/live, on a cluster of their own.
 
 It runs where `labkit doctor` finds nothing bad; elsewhere it is skipped, and the last lines of the run say why.
 What it started it ends. Nothing a test does reaches the reader's own cluster or home.
@@ -35,9 +35,9 @@ SKIPPED = pytest.StashKey[str]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("live", "the course on a live mesh")
     group.addoption(
-        "--again", action="store_true", help="run the notebooks a second time on the same cluster, in any order"
+        "--again", type=int, default=0, metavar="N", help="run N notebooks a second time, drawn at random, in any order"
     )
-    group.addoption("--seed", type=int, help="the order of the second time, as an earlier run printed it")
+    group.addoption("--seed", type=int, help="the draw and the order of the second time, as an earlier run printed it")
     group.addoption("--require-live", action="store_true", help="fail where the live group cannot run")
     group.addoption("--keep-cluster", action="store_true", help=f"leave the cluster {CLUSTER} and {HOME} as they are")
 
@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     if not config.option.again:
         return None
-    return f"notebooks, again: the same order once more with --seed={config.option.seed}"
+    return f"notebooks, again: the same draw and order once more with --seed={config.option.seed}"
 
 
 # -- what belongs to the group, and in which order ----------------------------------------------
@@ -77,12 +77,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if NOTEBOOKS in item.path.parents and not is_recorded(config):
             item.add_marker("live")
-    items.sort(key=_turn)
-    again = [item for item in items if _turn(item) == 2]
-    order = dict.fromkeys(item.parent for item in again)  # notebooks: their cells stay in order
-    turns = random.Random(config.option.seed).sample(range(len(order)), len(order))  # noqa: S311
-    turn = dict(zip(order, turns, strict=True))
-    items.sort(key=lambda item: (_turn(item), turn.get(item.parent, 0)))
+    again = dict.fromkeys(item.parent for item in items if _turn(item) == 2)
+    chance = random.Random(config.option.seed)  # noqa: S311
+    drawn = chance.sample(list(again), min(config.option.again, len(again)))
+    turn = {notebook: place for place, notebook in enumerate(drawn)}
+    left_out = [item for item in items if _turn(item) == 2 and item.parent not in turn]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+    items.sort(key=lambda item: (_turn(item), turn.get(item.parent, 0)))  # a notebook's cells stay in order
 
 
 def _turn(item: pytest.Item) -> int:

@@ -6,9 +6,11 @@ https://istio.io/latest/docs/tasks/observability/logs/access-log/#default-access
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from typing import TYPE_CHECKING
 
 from labkit import backend
+from labkit.mesh import bookinfo
 from labkit.mesh.proxy.pods import Pod, find, with_proxy
 from labkit.mesh.workloads import PROXY
 from labkit.settings import NAMESPACE
@@ -58,17 +60,19 @@ def entry(pod: str, path: str, timeout: float = 15) -> pd.DataFrame:
 
 
 def follow(path: str, gateway: str = "deploy/istio-ingressgateway.istio-system", timeout: float = 15) -> pd.DataFrame:
-    """One request for a path, from the gateway on, as the proxies logged it, in the order of time.
+    """Open a page of Bookinfo's and follow that request from the gateway on: as the proxies logged it, in order of time.
 
     Columns: proxy (the pod's), direction ("inbound" or "outbound"), authority, request, response_code, milliseconds.
     The lines belong together by `x-request-id`, which Envoy gives to each request at the gateway and which Bookinfo's
     services hand on: https://istio.io/latest/about/faq/#what-is-needed-for-distributed-tracing. Raises LabError where
-    no line for the path comes.
+    no line for this request comes.
     """
     import pandas as pd
 
     entrance = find(gateway)
-    came_in = _newest(entrance, path, timeout)
+    earlier = _ids(path, entrance)
+    bookinfo.fetch(path)
+    came_in = _newest(entrance, path, timeout, but_not=earlier)
     pods = [entrance, *with_proxy(NAMESPACE)]
     lines = backend.wait(
         f"The lines of the request for {path} in the proxies' access logs",
@@ -91,15 +95,19 @@ def parse(line: str) -> dict[str, str]:
     return dict(zip(FIELDS, found.groups(), strict=True)) if found else {}
 
 
-def _newest(pod: Pod, path: str, timeout: float) -> dict[str, str]:
+def _newest(pod: Pod, path: str, timeout: float, but_not: Set[str] = frozenset()) -> dict[str, str]:
     lines = backend.wait(
         f"A line for {path} in the access log of {pod['metadata']['name']}",
-        observe=lambda: _about(path, _log(pod)),
+        observe=lambda: [line for line in _about(path, pod) if line["x_request_id"] not in but_not],
         done=bool,
         state=lambda lines: f"{len(lines)} lines for this path",
         timeout=timeout,
     )
-    return parse(lines[-1])
+    return lines[-1]
+
+
+def _ids(path: str, pod: Pod) -> set[str]:
+    return {line["x_request_id"] for line in _about(path, pod)}
 
 
 def _log(pod: Pod) -> str:
@@ -120,5 +128,6 @@ def _answered(lines: list[dict[str, str]]) -> bool:
     return bool(inbound) and 2 * len(inbound) == len(lines)
 
 
-def _about(path: str, log: str) -> list[str]:
-    return [line for line in log.splitlines() if f" {path} " in parse(line).get("request", "")]
+def _about(path: str, pod: Pod) -> list[dict[str, str]]:
+    lines = map(parse, _log(pod).splitlines())
+    return [line for line in lines if f" {path} " in line.get("request", "")]

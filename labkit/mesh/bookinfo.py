@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from labkit import backend, session
 from labkit.errors import LabError
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAGE = "/productpage"
+PORT = 9080
+_PODS = "app in (productpage,details,reviews,ratings)"
 TITLE = "Simple Bookstore App"
 
 
@@ -55,9 +57,35 @@ def deployments() -> list[str]:
 
 
 def deploy(namespace: str = NAMESPACE, report: Callable[[str], None] = lambda _: None) -> None:
-    """Apply Bookinfo and wait until all of it is available. Raises LabError with the last state seen."""
+    """Apply Bookinfo and wait until each of its pods answers. Raises LabError with the last state seen.
+
+    The release gives its containers no readiness probe: a pod is Ready as soon as its process runs, seconds before
+    reviews, a Java server, listens.
+    """
     objects.apply(manifest(), namespace=namespace)
     objects.wait_available(deployments(), namespace, report)
+    backend.wait(
+        "Bookinfo's answers",
+        observe=lambda: _silent(namespace),
+        done=lambda silent: not silent,
+        state=lambda silent: f"{', '.join(silent)}: no answer yet",
+        timeout=120,
+        report=report,
+    )
+
+
+def _silent(namespace: str) -> list[str]:
+    """The pods that do not answer, on their own 127.0.0.1: what a mesh or a policy asks of callers plays no part."""
+    pods = [each for each in objects.list_("pods", namespace, selector=_PODS) if objects.is_serving(each)]
+    return [each["metadata"]["name"] for each in pods if not _answers(each)]
+
+
+def _answers(pod: dict[str, Any]) -> bool:
+    try:
+        with backend.port_forward(pod["metadata"]["namespace"], pod["metadata"]["name"], PORT) as get:
+            return bool(get("/health"))
+    except (backend.Unreachable, backend.KubernetesError):
+        return False
 
 
 def remove(namespace: str = NAMESPACE) -> None:
@@ -65,7 +93,7 @@ def remove(namespace: str = NAMESPACE) -> None:
     objects.delete(manifest(), namespace=namespace)
     backend.run(
         ["kubectl", "wait", "pod", "--for=delete", f"--namespace={namespace}", "--timeout=120s",
-         "--selector=app in (productpage,details,reviews,ratings)"]
+         f"--selector={_PODS}"]
     )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ AGAIN = ["notebooks/00.ipynb (again)::Cell 0", "notebooks/01.ipynb (again)::Cell
 
 
 def test_unit_tests_then_the_notebooks_twice_then_the_live_tests(course):
-    status, events = course("--again")
+    status, events = course("--again=2")
     assert [*events[:5], *sorted(events[5:7]), *events[7:]] == [
         UNIT, "down", "images", *FIRST, *AGAIN, LIVE_TEST, "down",
     ]  # fmt: skip
@@ -75,13 +75,18 @@ def test_unit_tests_then_the_notebooks_twice_then_the_live_tests(course):
 
 
 def second_time(course, *options: str) -> list[str]:
-    return [event for event in course("--again", *options)[1] if "(again)" in event]
+    return [event for event in course("--again=2", *options)[1] if "(again)" in event]
 
 
 def test_the_second_time_is_in_the_order_of_its_seed(course):
     orders = [second_time(course, f"--seed={seed}") for seed in range(8)]
     assert {tuple(order) for order in orders} == {tuple(AGAIN), tuple(reversed(AGAIN))}
     assert second_time(course, "--seed=3") == orders[3]
+
+
+def test_one_of_two_is_drawn_by_the_seed(course):
+    draws = [[event for event in course("--again=1", f"--seed={seed}")[1] if "(again)" in event] for seed in range(8)]
+    assert {tuple(draw) for draw in draws} == {(each,) for each in AGAIN}
 
 
 def test_each_run_says_its_seed_and_cells_stay_in_order(course, tmp_path, capfd):
@@ -98,7 +103,7 @@ def test_the_cluster_stays_only_if_asked(course):
 
 
 def test_without_an_engine_only_the_unit_tests_run_and_the_last_lines_say_why(course, capfd):
-    status, events = course("--again", why_not="container engine: none answers (fix: start Docker)")
+    status, events = course("--again=2", why_not="container engine: none answers (fix: start Docker)")
     said = capfd.readouterr().out
     assert events == [UNIT]
     assert status == pytest.ExitCode.OK

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import contextmanager
+
 import pytest
 from fake import Fake
 
@@ -61,3 +64,47 @@ def test_each_of_several_pages_is_asked_for_as_the_user():
         pages = bookinfo.page(2, {"Cookie": "session=abc"})
     assert list(pages.version) == ["v2", "v2"]
     assert [asked[2] for asked in gateway.asked] == [{"Cookie": "session=abc"}] * 2
+
+
+class Starting(Fake):
+    """Deployments that are available at once, and a pod of reviews that listens from the third look on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def run(self, argv, **how):
+        return backend.Completed(tuple(argv), 0, "", "", 0.0)
+
+    def sleep(self, seconds):
+        """No time passes."""
+
+    def kubernetes(self, method, path, body, query, content_type):
+        if not path.endswith("/pods"):
+            status = {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1}
+            deployments = [{"metadata": {"name": name, "generation": 1}, "spec": {}, "status": status}
+                           for name in bookinfo.deployments()]  # fmt: skip
+            return json.dumps({"kind": "DeploymentList", "items": deployments})
+        ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        pods = [{"metadata": {"name": name, "namespace": "apart"}, "status": ready} for name in ("details", "reviews")]
+        return json.dumps({"kind": "PodList", "items": pods})
+
+    @contextmanager
+    def port_forward(self, namespace, pod, port):
+        def get(path):
+            self.looks += pod == "reviews"
+            if pod == "reviews" and self.looks < 3:
+                raise backend.Unreachable(f"{pod}:{port}", "connection refused", "wait")
+            return "ok"
+
+        yield get
+
+
+def test_bookinfo_is_deployed_when_each_pod_answers_and_says_which_does_not(monkeypatch):
+    monkeypatch.setattr(bookinfo, "deployments", lambda: ["details-v1", "reviews-v1"])
+    monkeypatch.setattr(bookinfo.objects, "apply", lambda *words, **more: None)
+    said: list[str] = []
+    with backend.use(Starting()) as cluster:
+        bookinfo.deploy("apart", report=said.append)
+    assert cluster.looks == 3
+    assert "reviews: no answer yet" in said
