@@ -189,11 +189,23 @@ def status() -> None:
 
 
 @app.command()
-def progress() -> None:
-    """Show how many of your predictions came true, lab by lab. They are kept on this machine, for you alone."""
-    from labkit.course import predictions
+def progress(
+    export: Annotated[
+        Path | None, typer.Option(help="Write it to this file: as data (.json), or as a page to print (.html).")
+    ] = None,
+) -> None:
+    """Show how far you have come: checks, exercises and predictions, lab by lab.
 
-    print(predictions.tally())
+    It is kept on this machine, for you alone. The page names what was checked on a live mesh.
+    """
+    from labkit.course import progress as readers_progress
+
+    course = readers_progress.so_far()
+    if export is None:
+        print(course)
+        return
+    readers_progress.export(export, course)
+    print(f"Written: {export}")
 
 
 @app.command()

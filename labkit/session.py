@@ -31,12 +31,14 @@ class Session:
 
     describe: which mesh answers, and since when, in one line. gateway: finds the address of its ingress gateway.
     owns_cluster: the whole cluster is the course's, Istio with it; else one namespace is, and the rest is found.
+    is_live: there is a mesh; else what one answered is played back.
     lab: the lab that was entered last in this kernel.
     """
 
     describe: Callable[[], str] = places.live
     gateway: Callable[[], str] = _own_gateway
     owns_cluster: bool = True
+    is_live: bool = True
     lab: str | None = None
 
 
@@ -68,6 +70,11 @@ def describe() -> str:
 def owns_cluster() -> bool:
     """Whether the whole cluster is the course's, Istio with it; else one namespace is, and the rest is found."""
     return _current.owns_cluster
+
+
+def is_live() -> bool:
+    """Whether there is a mesh; else what one answered is played back."""
+    return _current.is_live
 
 
 def gateway() -> str:

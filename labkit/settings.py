@@ -168,9 +168,9 @@ class Settings:
         return self.home / "lab.json"
 
     @property
-    def predictions_record(self) -> Path:
-        """What the reader predicted, and whether it came true."""
-        return self.home / "predictions.json"
+    def progress_record(self) -> Path:
+        """What the reader predicted, checked and solved, and how it came out."""
+        return self.home / "progress.json"
 
     @property
     def timeline_record(self) -> Path:

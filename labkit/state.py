@@ -52,9 +52,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def update(path: Path, default: Note, change: Callable[[Note], Note]) -> None:
-    """Change a note, one process at a time. Raises LabError as `write` does."""
+    """Change a note, one process at a time; a damaged one is put aside first. Raises LabError as `write` does."""
     with _alone(path):
+        if path.exists() and not _is_whole(path, default):
+            os.replace(path, path.with_name(f"{path.name}.damaged-{len(put_aside(path)) + 1}"))
         write(path, change(read(path, default)))
+
+
+def put_aside(path: Path) -> list[Path]:
+    """The damaged notes that stood here before."""
+    return sorted(path.parent.glob(f"{path.name}.damaged-*"))
+
+
+def _is_whole(path: Path, default: Note) -> bool:
+    try:
+        return type(json.loads(path.read_bytes())) is type(default)
+    except (ValueError, RecursionError):
+        return False
 
 
 @contextlib.contextmanager

@@ -1,7 +1,4 @@
-"""Predictions: a question before an experiment, the reader's answer, and how the experiment came out.
-
-The answers are kept on the reader's machine, for the reader alone.
-"""
+"""Predictions: a question before an experiment, the reader's answer, and how the experiment came out."""
 
 from __future__ import annotations
 
@@ -10,9 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from labkit import state
+from labkit.course import notes
 from labkit.errors import LabError
-from labkit.settings import settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,20 +74,6 @@ class Outcome:
         return f"Measured: {self.measured}. You predicted {'so' if self.right else self.predicted}."
 
 
-@dataclass(frozen=True)
-class Tally:
-    """How many predictions came true, of those that were made and measured, by lab."""
-
-    by_lab: dict[str, tuple[int, int]]
-
-    def __repr__(self) -> str:
-        if not self.by_lab:
-            return "No prediction has been measured yet."
-        right, made = (sum(column) for column in zip(*self.by_lab.values(), strict=True))
-        lines = [f"{lab}: {right} of {made}" for lab, (right, made) in sorted(self.by_lab.items())]
-        return "\n".join([f"Predictions that came true: {right} of {made}", *lines])
-
-
 def nearest(value: float, choices: Mapping[str, float]) -> str:
     """The choice whose number is the closest to what was measured."""
     return min(choices, key=lambda choice: abs(choices[choice] - value))
@@ -105,7 +87,7 @@ def ask(number: str, asked: Prediction, answer: str | None) -> Question:
     if answer is None:
         return Question(number, asked)
     chosen = _one_of(number, asked, answer)
-    state.update(settings().predictions_record, {}, lambda kept: {**kept, number: {"predicted": chosen}})
+    notes.update("predictions", lambda kept: {**kept, number: {"predicted": chosen}})
     return Question(number, asked, chosen)
 
 
@@ -115,24 +97,14 @@ def settle(number: str, asked: Prediction, evidence: Any) -> Outcome:
     Raises LabError for evidence of another kind than the experiment's.
     """
     measured = _measured(number, asked, evidence)
-    kept = _kept().get(number)
-    if kept is None:
+    kept = notes.part("predictions").get(number)
+    if not (isinstance(kept, dict) and isinstance(kept.get("predicted"), str)):
         return Outcome(measured, "", asked.why)
     outcome = Outcome(measured, kept["predicted"], asked.why)
     if "right" not in kept:
         settled = {"predicted": outcome.predicted, "right": outcome.right}
-        state.update(settings().predictions_record, {}, lambda all_: {**all_, number: settled})
+        notes.update("predictions", lambda all_: {**all_, number: settled})
     return outcome
-
-
-def tally() -> Tally:
-    """How often the reader was right so far, from the notes on this machine."""
-    by_lab: dict[str, tuple[int, int]] = {}
-    for number, kept in _kept().items():
-        if isinstance(was_right := kept.get("right"), bool):
-            right, made = by_lab.get(number[:2], (0, 0))
-            by_lab[number[:2]] = (right + was_right, made + 1)
-    return Tally(by_lab)
 
 
 def _measured(number: str, asked: Prediction, evidence: Any) -> str:
@@ -144,15 +116,6 @@ def _measured(number: str, asked: Prediction, evidence: Any) -> str:
             f"its experiment gives something else: {error}",
             "run the cell of the experiment once more, then this one",
         ) from error
-
-
-def _kept() -> dict[str, dict[str, Any]]:
-    notes = state.read(settings().predictions_record, {})
-    return {
-        number: kept
-        for number, kept in notes.items()
-        if isinstance(kept, dict) and isinstance(kept.get("predicted"), str)
-    }
 
 
 def _one_of(number: str, asked: Prediction, answer: str) -> str:

@@ -60,7 +60,7 @@ def entry(pod: str, path: str, timeout: float = 15) -> pd.DataFrame:
 
 
 def follow(path: str, gateway: str = "deploy/istio-ingressgateway.istio-system", timeout: float = 15) -> pd.DataFrame:
-    """Open a page of Bookinfo's and follow that request from the gateway on: as the proxies logged it, in order of time.
+    """Open a page and follow that request from the gateway on, as the proxies logged it, in the order of time.
 
     Columns: proxy (the pod's), direction ("inbound" or "outbound"), authority, request, response_code, milliseconds.
     The lines belong together by `x-request-id`, which Envoy gives to each request at the gateway and which Bookinfo's

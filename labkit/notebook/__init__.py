@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from labkit import backend
 from labkit.cluster import doctor as examination
 from labkit.course import labs, predictions, verbs
+from labkit.course import progress as readers_progress
 from labkit.course.checks import Report
-from labkit.course.predictions import Outcome, Question, Tally
+from labkit.course.predictions import Outcome, Question
+from labkit.course.progress import CourseProgress
 from labkit.course.verbs import Place, what_changed
 from labkit.errors import LabError
 from labkit.notebook import asking, magics
@@ -49,13 +51,11 @@ def goto(number: str) -> Place:
         return verbs.goto(number, listener)
 
 
-def predict(number: str | None = None, answer: str | None = None) -> Question | Tally | None:
+def predict(number: str, answer: str | None = None) -> Question | None:
     """Ask what an experiment will show: `predict("07.2")`; answer with a click or `predict("07.2", "RDS")`.
 
-    Without a number: how many predictions came true so far. Raises LabError for an answer that is none of the choices.
+    Raises LabError for an answer that is none of the choices.
     """
-    if number is None:
-        return predictions.tally()
     question = predictions.ask(number, labs.prediction(number), answer)
     if answer is not None or settings().headless:
         return question
@@ -78,9 +78,19 @@ def outcome(number: str, evidence: Any = None) -> Outcome:
     return predictions.settle(number, labs.prediction(number), evidence)
 
 
-def check(number: str) -> Report:
-    """Observe what a lab (`"05"`) or an exercise (`"05.1"`) should have brought about."""
-    return verbs.check(number)
+def check(number: str | None = None) -> Report | CourseProgress:
+    """Observe what a lab (`"05"`) or an exercise (`"05.1"`) should have brought about.
+
+    Without a number: how far you have come in the course. It is kept on this machine, for you alone.
+    """
+    if number is None:
+        return readers_progress.so_far()
+    report = verbs.check(number)
+    try:
+        readers_progress.keep(report)
+    except LabError as error:  # what was observed is still to be told
+        print(error)
+    return report
 
 
 def break_it(number: str) -> None:

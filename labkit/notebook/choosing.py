@@ -58,7 +58,7 @@ def _live() -> tuple[backend.Backend, Session]:
 
 
 def _recorded() -> tuple[backend.Backend, Session]:
-    return Replay(), Session(describe=replay.described)
+    return Replay(), Session(describe=replay.described, is_live=False)
 
 
 def _context() -> tuple[backend.Backend, Session]:

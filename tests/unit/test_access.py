@@ -168,11 +168,14 @@ def hop(at: str, cluster: str, request_id: str = "id-1", path: str = "/page?from
 
 
 class Hops(Pod):
-    """A gateway and three pods, with a line of an earlier request for the page; the last line of the last pod comes late."""
+    """A gateway and three pods; an earlier request for the page was logged; the last line of the last pod is late."""
 
     LOGS = {  # noqa: RUF012
-        "gateway": [hop("0", "outbound|9080||page", "id-0"), hop("9", "outbound|9080||page", "id-2", "/other"),
-                    hop("1", "outbound|9080||page")],
+        "gateway": [
+            hop("0", "outbound|9080||page", "id-0"),
+            hop("9", "outbound|9080||page", "id-2", "/other"),
+            hop("1", "outbound|9080||page"),
+        ],
         "page": [hop("2", "inbound|9080||"), hop("3", "outbound|9080||reviews")],
         "reviews": [hop("4", "inbound|9080||"), hop("5", "outbound|9080||ratings")],
         "ratings": [hop("6", "inbound|9080||")],
