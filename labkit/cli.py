@@ -209,6 +209,17 @@ def progress(
 
 
 @app.command()
+def agenda(hours: Annotated[float, typer.Option(min=0.25, max=24, help="How long the class has.")]) -> None:
+    """Pick labs for a class of so many hours, with the time that each takes and breaks between them.
+
+    What matters most comes first; the times are those that the notebooks tell: reading, and running as measured.
+    """
+    from labkit.course import agenda as course_agenda
+
+    print(course_agenda.plan(hours))
+
+
+@app.command()
 def record(
     notebooks: Annotated[list[str] | None, typer.Argument(help="Numbers, as 05; without any, all of them.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Run nothing: say which recordings are out of date.")] = False,

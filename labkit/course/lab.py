@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from labkit.course.checks import Check
 from labkit.course.components import Component
 from labkit.course.predictions import Prediction
+
+Path = Literal["two hours", "a day", "everything"]
+PATHS: tuple[Path, ...] = get_args(Path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +31,13 @@ class Exercise:
 class Lab:
     """`start`: the components that are ready when it begins, and nothing else.
 
+    path: the shortest of the three ways through the course that it lies on; the longer ones take it in.
     The predictions are known as `NUMBER.1`, `NUMBER.2` … in their order, and so are the exercises.
     """
 
     number: str
     title: str
+    path: Path
     start: tuple[Component, ...]
     predictions: tuple[Prediction, ...] = ()
     checks: tuple[Check, ...]

@@ -14,6 +14,7 @@ from typing import Any
 from labkit import backend
 from labkit.backend import places
 from labkit.cluster import kind
+from labkit.course import agenda
 from labkit.errors import LabError
 from labkit.progress import Progress, Report
 from labkit.recordings import files
@@ -72,6 +73,7 @@ def _record(path: Path, asked: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     _check_at_the_start(notebook, path.stem[:2])
     _execute(notebook, path, asked)
+    agenda.tell(notebook, _ran(notebook), os.cpu_count() or 1)
     _tidy(notebook)
     cells = [json.loads(line) for line in asked.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
     heading = Head(
@@ -125,6 +127,16 @@ def _execute(notebook: Any, path: Path, asked: Path) -> None:
 def _timeout(cell: Any) -> int:
     asked = [tag.partition("=")[2] for tag in cell.metadata.get("tags", []) if tag.startswith("timeout=")]
     return int(asked[0]) if asked else CELL_TIMEOUT
+
+
+def _ran(notebook: Any) -> float:
+    """Seconds that its cells ran, by the times that their messages came."""
+    times = [cell.metadata["execution"] for cell in code(notebook)]
+    return sum(_seconds(each["iopub.status.busy"], each["iopub.status.idle"]) for each in times)
+
+
+def _seconds(since: str, until: str) -> float:
+    return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
 
 
 def _tidy(notebook: Any) -> None:

@@ -83,6 +83,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="00",
     title="Start here",
+    path="two hours",
     start=(components.CLUSTER,),
     predictions=PREDICTIONS,
     checks=(

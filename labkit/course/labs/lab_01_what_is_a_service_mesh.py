@@ -88,6 +88,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="01",
     title="What is a service mesh?",
+    path="a day",
     start=(components.CLUSTER,),
     predictions=PREDICTIONS,
     checks=(

@@ -85,6 +85,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="02",
     title="Download Istio",
+    path="a day",
     start=(components.CLUSTER,),
     predictions=PREDICTIONS,
     checks=(

@@ -112,6 +112,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="03",
     title="Install profiles",
+    path="a day",
     start=(components.CLUSTER, components.RELEASE),
     predictions=PREDICTIONS,
     checks=(

@@ -85,6 +85,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="04",
     title="Inject sidecars",
+    path="two hours",
     start=(components.CLUSTER, components.RELEASE, components.ISTIO),
     predictions=PREDICTIONS,
     checks=(

@@ -104,6 +104,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="05",
     title="Deploy Bookinfo",
+    path="two hours",
     start=(components.CLUSTER, components.RELEASE, components.ISTIO, components.INJECTION),
     predictions=PREDICTIONS,
     checks=(

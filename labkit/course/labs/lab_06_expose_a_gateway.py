@@ -74,6 +74,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="06",
     title="Expose a gateway",
+    path="two hours",
     start=(components.CLUSTER, components.RELEASE, components.ISTIO, components.INJECTION, components.BOOKINFO),
     predictions=PREDICTIONS,
     checks=(

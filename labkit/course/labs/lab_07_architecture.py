@@ -109,6 +109,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="07",
     title="Architecture",
+    path="a day",
     start=(
         components.CLUSTER,
         components.RELEASE,

@@ -98,6 +98,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="08",
     title="mTLS certificates",
+    path="two hours",
     start=(
         components.CLUSTER,
         components.RELEASE,

@@ -119,6 +119,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="09",
     title="Live telemetry",
+    path="a day",
     start=(
         components.CLUSTER,
         components.RELEASE,

@@ -125,6 +125,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="10",
     title="Staged rollouts",
+    path="two hours",
     start=(
         components.CLUSTER,
         components.RELEASE,

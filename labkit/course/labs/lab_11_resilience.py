@@ -140,6 +140,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="11",
     title="Resilience",
+    path="a day",
     start=(
         components.CLUSTER,
         components.RELEASE,

@@ -150,6 +150,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="12",
     title="Envoy's features",
+    path="everything",
     start=(
         components.CLUSTER,
         components.RELEASE,

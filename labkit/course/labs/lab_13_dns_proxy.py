@@ -99,6 +99,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="13",
     title="DNS proxy",
+    path="everything",
     start=(
         components.CLUSTER,
         components.RELEASE,

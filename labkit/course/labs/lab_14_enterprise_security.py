@@ -150,6 +150,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="14",
     title="Enterprise security",
+    path="a day",
     start=(
         components.CLUSTER,
         components.RELEASE,

@@ -92,6 +92,7 @@ PREDICTIONS = (
 LAB = Lab(
     number="15",
     title="Clean up",
+    path="a day",
     start=(
         components.CLUSTER,
         components.RELEASE,
