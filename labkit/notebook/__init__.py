@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from labkit import backend
 from labkit.cluster import doctor as examination
 from labkit.course import labs, predictions, verbs
+from labkit.course import map as course_map
 from labkit.course import progress as readers_progress
 from labkit.course.checks import Report
 from labkit.course.predictions import Outcome, Question
@@ -45,8 +46,15 @@ def up(until: str = "bookinfo") -> None:
         verbs.up(until, listener)
 
 
-def goto(number: str) -> Place:
-    """Bring any cluster, in whatever state, to the start of a lab: `goto("05")`."""
+def goto(number: str | None = None) -> Place | Table:
+    """Bring any cluster, in whatever state, to the start of a lab: `goto("05")`.
+
+    Without a number: where one can go. The labs as a table: lab, title, way, minutes, exam, page.
+    """
+    if number is None:
+        from labkit.show import table
+
+        return table(course_map.frame())
     with _drawn() as listener:
         return verbs.goto(number, listener)
 

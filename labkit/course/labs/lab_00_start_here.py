@@ -84,6 +84,7 @@ LAB = Lab(
     number="00",
     title="Start here",
     path="two hours",
+    pages=("setup/getting-started/",),
     start=(components.CLUSTER,),
     predictions=PREDICTIONS,
     checks=(

@@ -89,6 +89,7 @@ LAB = Lab(
     number="01",
     title="What is a service mesh?",
     path="a day",
+    pages=("overview/what-is-istio/",),
     start=(components.CLUSTER,),
     predictions=PREDICTIONS,
     checks=(

@@ -105,6 +105,7 @@ LAB = Lab(
     number="05",
     title="Deploy Bookinfo",
     path="two hours",
+    pages=("examples/bookinfo/",),
     start=(components.CLUSTER, components.RELEASE, components.ISTIO, components.INJECTION),
     predictions=PREDICTIONS,
     checks=(

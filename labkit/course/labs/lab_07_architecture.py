@@ -110,6 +110,8 @@ LAB = Lab(
     number="07",
     title="Architecture",
     path="a day",
+    exam=("troubleshooting: control plane", "troubleshooting: data plane"),
+    pages=("ops/deployment/architecture/", "ops/diagnostic-tools/proxy-cmd/"),
     start=(
         components.CLUSTER,
         components.RELEASE,

@@ -99,6 +99,8 @@ LAB = Lab(
     number="08",
     title="mTLS certificates",
     path="two hours",
+    exam=("security: authentication",),
+    pages=("concepts/security/", "tasks/security/authentication/mtls-migration/"),
     start=(
         components.CLUSTER,
         components.RELEASE,

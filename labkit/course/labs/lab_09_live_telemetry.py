@@ -120,6 +120,8 @@ LAB = Lab(
     number="09",
     title="Live telemetry",
     path="a day",
+    exam=("troubleshooting: data plane",),
+    pages=("tasks/observability/metrics/querying-metrics/", "reference/config/metrics/"),
     start=(
         components.CLUSTER,
         components.RELEASE,

@@ -126,6 +126,12 @@ LAB = Lab(
     number="10",
     title="Staged rollouts",
     path="two hours",
+    exam=("traffic: routing", "traffic: destination rules", "traffic: traffic shifting"),
+    pages=(
+        "tasks/traffic-management/traffic-shifting/",
+        "tasks/traffic-management/request-routing/",
+        "tasks/traffic-management/mirroring/",
+    ),
     start=(
         components.CLUSTER,
         components.RELEASE,

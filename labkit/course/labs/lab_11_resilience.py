@@ -141,6 +141,12 @@ LAB = Lab(
     number="11",
     title="Resilience",
     path="a day",
+    exam=("traffic: fault injection", "traffic: resilience"),
+    pages=(
+        "tasks/traffic-management/fault-injection/",
+        "tasks/traffic-management/request-timeouts/",
+        "tasks/traffic-management/circuit-breaking/",
+    ),
     start=(
         components.CLUSTER,
         components.RELEASE,

@@ -151,6 +151,8 @@ LAB = Lab(
     number="12",
     title="Envoy's features",
     path="everything",
+    exam=("traffic: destination rules", "security: TLS at the edge"),
+    pages=("concepts/traffic-management/", "tasks/traffic-management/ingress/secure-ingress/"),
     start=(
         components.CLUSTER,
         components.RELEASE,

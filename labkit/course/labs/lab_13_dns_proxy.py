@@ -100,6 +100,8 @@ LAB = Lab(
     number="13",
     title="DNS proxy",
     path="everything",
+    exam=("traffic: external workloads",),
+    pages=("ops/configuration/traffic-management/dns-proxy/",),
     start=(
         components.CLUSTER,
         components.RELEASE,

@@ -151,6 +151,18 @@ LAB = Lab(
     number="14",
     title="Enterprise security",
     path="a day",
+    exam=(
+        "security: authorization",
+        "security: authentication",
+        "traffic: ingress and egress",
+        "traffic: external workloads",
+    ),
+    pages=(
+        "tasks/security/authorization/authz-http/",
+        "tasks/security/authorization/authz-jwt/",
+        "tasks/traffic-management/egress/egress-control/",
+        "tasks/observability/logs/access-log/",
+    ),
     start=(
         components.CLUSTER,
         components.RELEASE,

@@ -93,6 +93,7 @@ LAB = Lab(
     number="15",
     title="Clean up",
     path="a day",
+    pages=("setup/install/istioctl/",),
     start=(
         components.CLUSTER,
         components.RELEASE,

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from labkit.errors import LabError
-from labkit.maintain.site.front import front_page
+from labkit.maintain.site.front import front_page, map_page
 from labkit.progress import Progress
 from labkit.settings import NOTEBOOKS, REPOSITORY
 
@@ -51,3 +51,4 @@ def _gather(sources: Path) -> None:
     shutil.copy(GLOSSARY, sources / "notebooks")
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     (sources / "index.md").write_text(front_page(readme, notebooks), encoding="utf-8")
+    (sources / "map.md").write_text(map_page(notebooks), encoding="utf-8")

@@ -7,9 +7,21 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from labkit.course import agenda, labs
+from labkit.course import map as course_map
+
 _READING = """
 Every page here is one of the course's notebooks as it ran on a real mesh. Nothing was tidied up afterwards: the
 commands, their answers and the errors are those of that run. Point at a figure, and it says what you point at.
+"""
+
+_WAYS = """
+Three ways lead through it, each with the time that its labs take, reading and running, without breaks
+(`labkit agenda --hours 3` plans a class of any length):
+"""
+_EXAM = f"""
+The topics are those of the [Istio Certified Associate]({course_map.EXAM_PAGE}), an exam of the Linux Foundation's:
+{", ".join(f"{domain} {share} %" for domain, share in course_map.SHARES.items())}.
 """
 
 
@@ -30,6 +42,40 @@ def front_page(readme: str, notebooks: Sequence[Path]) -> str:
     )
 
 
+def map_page(notebooks: Sequence[Path]) -> str:
+    """Markdown: three ways through the course, each lab beside the exam's topics and Istio's pages."""
+    of = {path.name[:2]: path for path in notebooks}
+    ways = [
+        f"- **{name}**: {', '.join(numbers)} ({minutes} min)" for name, (numbers, minutes) in course_map.ways().items()
+    ]
+    rows = [
+        f"| [{lab.number} {lab.title}](notebooks/{of[lab.number].name}) | {agenda.minutes(lab)} "
+        f"| {'<br>'.join(course_map.topics(lab))} | {'<br>'.join(map(_page, course_map.pages(lab)))} |"
+        for lab in labs.LABS
+    ]
+    return "\n".join(
+        [
+            "# A map of the course",
+            _WAYS,
+            *ways,
+            "",
+            _EXAM,
+            "",
+            "| Lab | Minutes | Topics of the exam | Istio's own pages |",
+            "|---|---|---|---|",
+            *rows,
+            "",
+            f"No lab practises yet: {'; '.join(course_map.uncovered())}.",
+            "",
+        ]
+    )
+
+
+def _page(address: str) -> str:
+    """The page's last folder says what it is about."""
+    return f"[{address.rstrip('/').rpartition('/')[2]}]({address})"
+
+
 def _linked(table: str, notebooks: Sequence[Path]) -> str:
     """The table with a link in each notebook's row."""
     for path in notebooks:
@@ -42,7 +88,7 @@ def _linked(table: str, notebooks: Sequence[Path]) -> str:
 def _contents(notebooks: Sequence[Path]) -> str:
     """https://www.sphinx-doc.org/en/master/usage/restructuredtext/directives.html#directive-toctree"""
     entries = [f"{path.name[:2]} {_title(path)} <notebooks/{path.stem}>" for path in notebooks]
-    return "\n".join(["```{toctree}", ":hidden:", "", *entries, "notebooks/glossary", "```", ""])
+    return "\n".join(["```{toctree}", ":hidden:", "", *entries, "map", "notebooks/glossary", "```", ""])
 
 
 def _title(path: Path) -> str:
