@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import base64
-import datetime
-import ipaddress
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,7 +13,8 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from labkit import state
-from labkit.api.relay import HOST, Relay
+from labkit.api.credentials import identity, written
+from labkit.api.relay import Relay
 from labkit.backend.live import processes
 from labkit.errors import LabError
 
@@ -32,11 +30,11 @@ def start(context: str, namespace: str, kubeconfig: Path, environment: Mapping[s
     """
     with ExitStack() as left:
         folder = Path(left.enter_context(TemporaryDirectory(prefix="istio-lab-")))  # short, as a socket's path must be
-        certificate, identity = _identity(folder)
+        certificate, own_identity = identity(folder)
         socket = folder / "kubectl-proxy"
         left.enter_context(_kubectl_proxy(context, socket, environment))
-        relay = Relay(socket, namespace, identity)
-        identity.unlink()
+        relay = Relay(socket, namespace, own_identity)
+        own_identity.unlink()
         relay.start()
         left.callback(relay.close)
         _forget_the_dead(kubeconfig.parent)
@@ -44,7 +42,7 @@ def start(context: str, namespace: str, kubeconfig: Path, environment: Mapping[s
         commands = home / ".kube" / "config"
         commands.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         for path, token in ((kubeconfig, relay.looking_token), (commands, relay.token)):
-            state.write_text(path, _kubeconfig(context, namespace, relay.port, certificate, token))
+            state.write_text(path, written(context, namespace, relay.port, certificate, token))
         for path in (kubeconfig, home):
             left.callback(_remove, path)
         atexit.register(left.pop_all().close)
@@ -85,50 +83,3 @@ def _forget_the_dead(folder: Path) -> None:
 
 def _remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _kubeconfig(context: str, namespace: str, port: int, certificate: bytes, token: str) -> str:
-    import yaml
-
-    server = {
-        "server": f"https://{HOST}:{port}",
-        "certificate-authority-data": base64.b64encode(certificate).decode(),
-    }
-    return yaml.safe_dump(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": context,
-            "clusters": [{"name": context, "cluster": server}],
-            "contexts": [{"name": context, "context": {"cluster": context, "user": context, "namespace": namespace}}],
-            "users": [{"name": context, "user": {"token": token}}],
-        }
-    )
-
-
-def _identity(folder: Path) -> tuple[bytes, Path]:
-    """A certificate for 127.0.0.1 that signs itself; and a file that holds it with its key."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "istio-lab relay")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=365))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-        .public_bytes(serialization.Encoding.PEM)
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = folder / "identity.pem"
-    path.touch(mode=0o600)
-    path.write_bytes(secret + certificate)
-    return certificate, path

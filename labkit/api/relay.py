@@ -16,11 +16,11 @@ from pathlib import Path
 
 import h11
 
+from labkit.api.credentials import HOST
 from labkit.api.policy import Asked, why_not
 from labkit.backend.concurrency import beside
 
 LARGEST = 4 << 20  # bytes of a request's body; the API server takes 3 MiB
-HOST = "127.0.0.1"
 _OURS = {b"authorization", b"connection", b"content-length", b"host", b"keep-alive", b"transfer-encoding"}
 
 

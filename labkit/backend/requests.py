@@ -92,7 +92,10 @@ class Command(Request[Completed]):
 
 @dataclass(frozen=True)
 class Kubernetes(Request[str]):
-    """A request to the course's API server; its answer is the text. `body` is what JSON can hold."""
+    """A request to the course's API server; its answer is the text. `body` is what JSON can hold.
+
+    accept: the media type of the answer where it is another than the object itself.
+    """
 
     kind: ClassVar[str] = "kubernetes"
     method: str
@@ -100,6 +103,7 @@ class Kubernetes(Request[str]):
     body: Any = None
     query: Mapping[str, str] = field(default_factory=dict)
     content_type: str = field(default="application/json", compare=False)
+    accept: str = field(default="", compare=False)
 
     @property
     def changes(self) -> bool:

@@ -17,7 +17,7 @@ from labkit.cluster import kind
 from labkit.course import agenda
 from labkit.errors import LabError
 from labkit.progress import Progress, Report
-from labkit.recordings import files
+from labkit.recordings import files, state
 from labkit.recordings.files import Call, Head, Mark, Played
 from labkit.recordings.stored import AT_START, code, difference, digest
 from labkit.settings import NOTEBOOKS
@@ -73,9 +73,9 @@ def _record(path: Path, asked: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     _check_at_the_start(notebook, path.stem[:2])
     _execute(notebook, path, asked)
-    agenda.tell(notebook, _ran(notebook), os.cpu_count() or 1)
     _tidy(notebook)
     cells = [json.loads(line) for line in asked.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
+    agenda.tell(notebook, sum(cell["seconds"] for cell in cells), os.cpu_count() or 1)
     heading = Head(
         notebook=path.stem,
         recorded=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -83,6 +83,8 @@ def _record(path: Path, asked: Path) -> None:
         cells=tuple(_marks(code(notebook), cells)),
     )
     files.write(files.of(path.stem), heading, map(_played, cells))
+    moments = ((n, cell["moment"]["at"], cell["moment"]["changes"]) for n, cell in enumerate(cells) if cell["moment"])
+    state.write(state.of(files.of(path.stem)), heading, moments)
     _without_check_at_the_start(notebook)
     nbformat.write(notebook, path)
 
@@ -127,16 +129,6 @@ def _execute(notebook: Any, path: Path, asked: Path) -> None:
 def _timeout(cell: Any) -> int:
     asked = [tag.partition("=")[2] for tag in cell.metadata.get("tags", []) if tag.startswith("timeout=")]
     return int(asked[0]) if asked else CELL_TIMEOUT
-
-
-def _ran(notebook: Any) -> float:
-    """Seconds that its cells ran, by the times that their messages came."""
-    times = [cell.metadata["execution"] for cell in code(notebook)]
-    return sum(_seconds(each["iopub.status.busy"], each["iopub.status.idle"]) for each in times)
-
-
-def _seconds(since: str, until: str) -> float:
-    return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
 
 
 def _tidy(notebook: Any) -> None:

@@ -28,7 +28,7 @@ from labkit.backend.requests import (
 )
 from labkit.errors import LabError
 from labkit.progress import Event
-from labkit.recordings import keys
+from labkit.recordings import keys, state
 from labkit.recordings.files import Call
 from labkit.recordings.playing import is_the_courses_own
 from labkit.recordings.scrub import clean
@@ -44,6 +44,7 @@ class Recorder(Wrapper):
         super().__init__(inner)
         self._file, self._zero = file, inner.now()
         self._lock = threading.RLock()
+        self._state: state.State = {}
         self._begin("")
 
     def perform(self, request: Request[Answer]) -> Answer:
@@ -88,17 +89,29 @@ class Recorder(Wrapper):
     # -- cells ----------------------------------------------------------------------------------
     def _begin(self, source: str) -> None:
         with self._lock:
-            self._source, self._enters = source, False
+            self._source, self._enters, self._began = source, False, self._inner.now()
             self._calls: list[tuple[Call, list[float]]] = []
             self._opening: dict[str, list[float]] = defaultdict(list)
             self._last: dict[str, list[float]] = {}
 
     def _end(self) -> None:
+        seconds = self._inner.now() - self._began
         with self._lock, self._file.open("a", encoding="utf-8") as file:
             # not before the cell is over: to look through an answer takes longer than to get it
             calls = [clean(asdict(replace(call, clocks=tuple(clocks)))) for call, clocks in self._calls]
-            cell = {"source": self._source, "enters": self._enters, "opening": self._opening, "calls": calls}
+            cell = {
+                "source": self._source, "enters": self._enters, "seconds": seconds, "opening": self._opening,
+                "calls": calls, "moment": self._moment(),
+            }  # fmt: skip
             file.write(json.dumps(cell, ensure_ascii=False) + "\n")
+
+    def _moment(self) -> dict[str, Any] | None:
+        """The mesh's state where it may be another than before, by its differences."""
+        if not self._enters and not any(call.changes for call, _ in self._calls):
+            return None
+        before, self._state = self._state, state.observe(self._inner)
+        changes = state.difference(before, self._state)
+        return {"at": self._inner.unix_time(), "changes": changes} if changes else None
 
     # -- writing down -----------------------------------------------------------------------------
     def _work(self, request: Work) -> Any:

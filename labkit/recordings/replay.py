@@ -1,4 +1,7 @@
-"""Playing back the answers of a real run: no process is started, no socket opened, and nothing is waited for."""
+"""Playing back the answers of a real run: nothing is done again, and nothing is waited for.
+
+What was not asked in that run is looked up in the state that the mesh had.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ from labkit.errors import LabError
 from labkit.progress import Event
 from labkit.recordings import files, keys, timeline
 from labkit.recordings.files import Call, Head, Mark, Recording
+from labkit.recordings.looking import Looking
 from labkit.recordings.playing import Playing, is_the_courses_own
 from labkit.recordings.scrub import each_text, expanded
 from labkit.recordings.timeline import Timeline
@@ -80,6 +84,7 @@ class Replay:
         self._lock = threading.RLock()
         self._watched_since: tuple[float, float] | None = None
         self._time, self._unix = 0.0, 0.0
+        self._looking = Looking()
 
     def perform(self, request: Request[Answer]) -> Answer:
         answer: Any = None  # that of a notice
@@ -170,7 +175,10 @@ class Replay:
             self._settle()
             if self._cell.needs:
                 raise _not_yet(self._cell.needs)
-            call = self._find(request)
+            call = self._next(request)
+            if call is None and not request.changes and (seen := self._look(request)) is not None:
+                return seen
+            call = call or self._elsewhere(request)
             if current_sequence() == "":
                 self._time = max(self._time, call.start + call.seconds)
         answer = each_text(call.answer, expanded)
@@ -181,16 +189,22 @@ class Replay:
                 request.report(Event(**event))
         return request.read(answer)
 
-    def _find(self, request: Request[Any]) -> Call:
-        key = keys.wanted(request)
-        found = self._cell.playing.find(current_sequence(), key) if self._cell.playing else None
-        return found or self._elsewhere(request, key)
+    def _next(self, request: Request[Any]) -> Call | None:
+        """The answer that this cell got."""
+        playing = self._cell.playing
+        return playing.find(current_sequence(), keys.wanted(request)) if playing else None
 
-    def _elsewhere(self, request: Request[Any], key: str) -> Call:
+    def _look(self, request: Request[Any]) -> Any:
+        """What the state says that the mesh had when it was last changed; None where it says nothing of that."""
+        opened = self._opened or self._open_some_lab()
+        self._looking.at(opened.recording, opened.timeline.latest)
+        return self._looking.answer(request)
+
+    def _elsewhere(self, request: Request[Any]) -> Call:
         """The same request somewhere else in the lab: as late as makes sense now."""
         opened = self._opened or self._open_some_lab()
         recording, reader = opened.recording, opened.timeline
-        steps = recording.steps(key)
+        steps = recording.steps(keys.wanted(request))
         if not steps:
             raise self._not_recorded(request)
         reached = [step for step in steps if reader.reached(step)]

@@ -73,7 +73,10 @@ class Live:
             request.method,
             request.path,
             query_params=list(request.query.items()),
-            header_params={"Accept": _accepted(request.method, request.path), "Content-Type": request.content_type},
+            header_params={
+                "Accept": request.accept or _accepted(request.method, request.path),
+                "Content-Type": request.content_type,
+            },
             body=request.body,
             auth_settings=["BearerToken"],
         )

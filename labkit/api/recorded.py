@@ -1,0 +1,247 @@
+"""A recorded cluster's API: what its API server would answer to whoever looks, from a state that was written down.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+Key = tuple[str, str]
+State = Mapping[Key, str]
+
+# What a state holds beside its objects, which go by their collection's path
+DOCUMENT, COLUMNS, LOG = "document", "columns", "log"
+# https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+
+_PATH = re.compile(
+    r"(?P<root>/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
+    r"/(?P<resource>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<beneath>[^/]+))?)?"
+)
+_LOOKS = ("GET", "HEAD")
+_AGE = ("Age", "Last Seen", "First Seen")
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
+_REQUIREMENT = re.compile(
+    r"\s*(?:(?P<not>!)?(?P<exists>[\w./-]+)\s*$|(?P<key>[\w./-]+)\s*"
+    r"(?:(?P<sign>==|=|!=)\s*(?P<value>[\w./-]*)|(?P<set>in|notin)\s*\((?P<values>[^)]*)\)))\s*"
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request to an API server. query: each parameter's first value."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    accept: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What it answers: a status and a text, of JSON unless it is a log."""
+
+    status: int
+    text: str
+    media_type: str = "application/json"
+
+
+class Refusal(Exception):
+    """Why a request is not answered, as a Status tells it."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.reason = code, reason
+
+
+def answer(state: State, at: float, asked: Asked) -> Answer:
+    """What the API server would have answered at that moment; at: seconds since 1970."""
+    try:
+        return _answer(state, at, asked)
+    except Refusal as refusal:
+        status = {
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": str(refusal),
+            "reason": refusal.reason, "code": refusal.code,
+        }  # fmt: skip
+        return Answer(refusal.code, json.dumps(status))
+
+
+def knows(state: State, asked: Asked) -> bool:
+    """Whether a state says what is asked, be it that there is no such thing."""
+    found = _PATH.fullmatch(asked.path)
+    if (DOCUMENT, asked.path) in state or not found:
+        return (DOCUMENT, asked.path) in state
+    return (DOCUMENT, found["root"]) in state and found["beneath"] in (None, "log", "status", "scale")
+
+
+def _answer(state: State, at: float, asked: Asked) -> Answer:
+    if asked.method not in _LOOKS:
+        raise Refusal(405, "MethodNotAllowed", "the mesh is a recorded one: it can be looked at, and not be changed")
+    path = asked.path.rstrip("/")
+    if (DOCUMENT, path) in state:
+        return Answer(200, state[DOCUMENT, path])
+    found = _PATH.fullmatch(path)
+    if not found or (DOCUMENT, found["root"]) not in state:
+        raise Refusal(404, "NotFound", "the server could not find the requested resource")
+    collection, version = _collection(state, found["root"], found["resource"])
+    if found["beneath"] == "log":
+        return _log(state, found, asked.query)
+    names = [name for what, name in state if what == collection and _is_in(name, found["namespace"])]
+    if found["name"]:
+        names = [name for name in names if name.rpartition("/")[2] == found["name"]]
+        if not names or found["beneath"] not in (None, "status", "scale"):
+            raise Refusal(404, "NotFound", f'{_of_group(found)} "{found["name"]}" not found')
+    held = [(json.loads(state[collection, name]), name) for name in sorted(names)]
+    chosen = [(each, name) for each, name in held if _matches(each["object"], asked.query)]
+    if "sendInitialEvents" in asked.query:  # who is refused this lists first, and then watches
+        raise Refusal(422, "Invalid", "sendInitialEvents is forbidden: the mesh is a recorded one")
+    if asked.query.get("watch") in ("true", "1"):
+        return Answer(200, "")  # nothing happens any more
+    if "as=Table" in asked.accept:
+        return Answer(200, json.dumps(_table(state, collection, [each for each, _ in chosen], at, asked.query)))
+    objects = [{**each["object"], "apiVersion": version} for each, _ in chosen]
+    if found["name"]:
+        return Answer(200, json.dumps(objects[0]))
+    return Answer(200, json.dumps({**_list_kind(state, found), "metadata": {"resourceVersion": "1"}, "items": objects}))
+
+
+def _collection(state: State, root: str, resource: str) -> tuple[str, str]:
+    """Where the objects stand, and the version to tell them in: defined kinds stand once, under one version."""
+    version = root.removeprefix("/apis/").removeprefix("/api/")
+    known = {each["name"]: each for each in json.loads(state[DOCUMENT, root])["resources"]}
+    if resource not in known:
+        raise Refusal(404, "NotFound", "the server could not find the requested resource")
+    if (COLUMNS, f"{root}/{resource}") in state or root == "/api/v1":
+        return f"{root}/{resource}", version
+    group = version.partition("/")[0]
+    of_group = (name for what, name in state if what == COLUMNS and name.startswith(f"/apis/{group}/"))
+    return next((name for name in of_group if name.endswith(f"/{resource}")), f"{root}/{resource}"), version
+
+
+def _list_kind(state: State, found: re.Match[str]) -> dict[str, str]:
+    told = json.loads(state[DOCUMENT, found["root"]])
+    kind = next(each["kind"] for each in told["resources"] if each["name"] == found["resource"])
+    return {"kind": f"{kind}List", "apiVersion": told["groupVersion"]}
+
+
+def _of_group(found: re.Match[str]) -> str:
+    group = found["root"].removeprefix("/apis/").partition("/")[0] if found["root"] != "/api/v1" else ""
+    return f"{found['resource']}.{group}" if group else found["resource"]
+
+
+def _is_in(name: str, namespace: str | None) -> bool:
+    return namespace is None or name.startswith(f"{namespace}/")
+
+
+# -- logs -----------------------------------------------------------------------------------------
+def _log(state: State, found: re.Match[str], query: Mapping[str, str]) -> Answer:
+    pod = f"{found['namespace']}/{found['name']}"
+    containers = [name.rpartition("/")[2] for what, name in state if what == LOG and name.startswith(f"{pod}/")]
+    if ("/api/v1/pods", pod) not in state:
+        raise Refusal(404, "NotFound", f'pods "{found["name"]}" not found')
+    container = query.get("container") or (containers[0] if len(containers) == 1 else "")
+    if container not in containers:
+        raise Refusal(
+            400, "BadRequest",
+            f"container {container} is not valid for pod {found['name']}" if container else
+            f"a container name must be specified for pod {found['name']}, choose one of: [{' '.join(containers)}]",
+        )  # fmt: skip
+    lines = state[LOG, f"{pod}/{container}"].splitlines(keepends=True)
+    tail = query.get("tailLines", "")
+    return Answer(200, "".join(lines[-int(tail) :] if tail.isdigit() and int(tail) else lines), "text/plain")
+
+
+# -- selectors --------------------------------------------------------------------------------------
+def _matches(object_: dict[str, Any], query: Mapping[str, str]) -> bool:
+    labels = object_["metadata"].get("labels") or {}
+    by_label = all(_label_fits(labels, each) for each in _split(query.get("labelSelector", "")))
+    return by_label and all(_field_fits(object_, each) for each in query.get("fieldSelector", "").split(",") if each)
+
+
+def _split(selector: str) -> Iterator[str]:
+    """The requirements of a selector, by the commas that stand in no brackets."""
+    yield from (each for each in re.split(r",(?![^(]*\))", selector) if each.strip())
+
+
+def _label_fits(labels: Mapping[str, str], requirement: str) -> bool:
+    said = _REQUIREMENT.fullmatch(requirement)
+    if not said:
+        raise Refusal(400, "BadRequest", f"unable to parse requirement: {requirement}")
+    if said["exists"]:
+        return (said["exists"] in labels) != bool(said["not"])
+    value = labels.get(said["key"])
+    if said["set"]:
+        among = value in {each.strip() for each in said["values"].split(",")}
+        return among if said["set"] == "in" else not among
+    return (value == said["value"]) != (said["sign"] == "!=")
+
+
+def _field_fits(object_: dict[str, Any], requirement: str) -> bool:
+    field, sign, value = (
+        re.split(r"(!=|==|=)", requirement, maxsplit=1) if "=" in requirement else (requirement, "", "")
+    )
+    if not sign:
+        raise Refusal(400, "BadRequest", f"invalid field selector: {requirement}")
+    found: Any = object_
+    for part in field.strip().split("."):
+        found = found.get(part, "") if isinstance(found, dict) else ""
+    return (str(found) == value.strip()) != (sign == "!=")
+
+
+# -- tables -----------------------------------------------------------------------------------------
+def _table(state: State, collection: str, held: list[dict[str, Any]], at: float, query: Mapping[str, str]) -> Any:
+    columns = json.loads(state.get((COLUMNS, collection), "[]"))
+    return {
+        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": "1"},
+        "columnDefinitions": columns,
+        "rows": [
+            {"cells": _cells(columns, each, at), "object": _beside(each["object"], query.get("includeObject", ""))}
+            for each in held
+        ],
+    }  # fmt: skip
+
+
+def _beside(object_: dict[str, Any], include: str) -> Any:
+    if include == "Object":
+        return object_
+    return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object_["metadata"]}
+
+
+def _cells(columns: list[dict[str, Any]], held: dict[str, Any], at: float) -> list[Any]:
+    """An age is that of the moment: a row stands as it was when its object last changed."""
+    cells = list(held["cells"])
+    for place, column in enumerate(columns[: len(cells)]):
+        if column["name"] in _AGE and (since := _since(held["object"], column["name"])):
+            cells[place] = age(at - since)
+    return cells
+
+
+def _since(object_: dict[str, Any], column: str) -> float:
+    field = {"Last Seen": "lastTimestamp", "First Seen": "firstTimestamp"}.get(column, "")
+    told = object_.get(field) if field else object_["metadata"].get("creationTimestamp")
+    return datetime.fromisoformat(told).timestamp() if told else 0.0
+
+
+def age(seconds: float) -> str:
+    """As kubectl writes it: https://pkg.go.dev/k8s.io/apimachinery/pkg/util/duration#HumanDuration"""
+    whole = max(0, int(seconds))
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if whole < 120:
+        return f"{whole}s"
+    if minutes < 10:
+        return f"{minutes}m{rest}s" if (rest := whole % 60) else f"{minutes}m"
+    if minutes < 180:
+        return f"{minutes}m"
+    if hours < 8:
+        return f"{hours}h{rest}m" if (rest := minutes % 60) else f"{hours}h"
+    if hours < 48:
+        return f"{hours}h"
+    if days < 8:
+        return f"{days}d{rest}h" if (rest := hours % 24) else f"{days}d"
+    return f"{days}d" if days < 730 else f"{days // 365}y"

@@ -1,0 +1,93 @@
+"""A recorded mesh is asked what kubectl's own pages ask, by the real kubectl, and answers as the live one does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+
+import pytest
+
+from labkit import backend
+from labkit.api import recorded
+from labkit.api.serving import Served
+from labkit.backend.live import Live, environment, processes
+from labkit.backend.requests import Command
+from labkit.recordings import state
+
+pytestmark = pytest.mark.live
+
+# After https://kubernetes.io/docs/reference/kubectl/quick-reference/
+# and https://istio.io/latest/docs/reference/commands/istioctl/
+KINDS = (
+    "pods", "po", "services", "svc", "deployments", "deploy", "replicasets", "rs", "endpoints", "endpointslices",
+    "nodes", "namespaces", "ns", "configmaps", "cm", "secrets", "serviceaccounts", "sa", "daemonsets", "ds", "jobs",
+    "cronjobs", "statefulsets", "ingress", "networkpolicies", "persistentvolumes", "roles", "rolebindings",
+    "clusterroles", "clusterrolebindings", "crd", "mutatingwebhookconfigurations", "validatingwebhookconfigurations",
+    "hpa", "pdb", "storageclasses", "priorityclasses", "virtualservices", "vs", "destinationrules", "dr", "gateways",
+    "gw", "serviceentries", "sidecars", "envoyfilters", "peerauthentications", "pa", "authorizationpolicies",
+    "telemetries",
+)  # fmt: skip
+COMMANDS = (
+    *(f"kubectl get {kind}" for kind in KINDS),
+    *(f"kubectl get {kind} -A" for kind in ("pods", "svc", "deploy", "cm", "sa", "vs", "gw", "secrets", "all")),
+    *(f"kubectl get {kind} -o wide" for kind in ("pods", "svc", "deploy", "nodes", "rs", "endpoints")),
+    *(f"kubectl get {kind} -o name" for kind in ("pods", "svc", "deploy", "vs", "crd")),
+    *(f"kubectl get {kind} -o yaml" for kind in ("pods", "svc", "deploy", "vs", "gw", "ns")),
+    *(f"kubectl get {kind} -o json" for kind in ("pods", "svc", "rs", "dr", "nodes")),
+    "kubectl get pods --show-labels", "kubectl get pods -l app=reviews", "kubectl get pods -l app=reviews,version=v2",
+    "kubectl get pods -l 'app in (reviews, ratings)'", "kubectl get pods -l '!version'",
+    "kubectl get pods -l app!=ratings",
+    "kubectl get pods -L app -L version", "kubectl get pods --field-selector status.phase=Running",
+    "kubectl get pods -A --field-selector metadata.namespace!=default", "kubectl get pods --sort-by=.metadata.name",
+    "kubectl get svc --sort-by=.spec.clusterIP", "kubectl get pods --no-headers", "kubectl get pod,svc",
+    "kubectl get all",
+    "kubectl get pods -n istio-system", "kubectl get pods -n nowhere", "kubectl get pod nosuch",
+    "kubectl get nosuchkind",
+    "kubectl get svc reviews", "kubectl get svc reviews -o yaml", "kubectl get svc/reviews svc/ratings",
+    "kubectl get deploy reviews-v1 -o jsonpath='{.spec.template.spec.containers[*].image}'",
+    "kubectl get pods -o jsonpath='{range .items[*]}{.metadata.name}{\"\\t\"}{.status.phase}{\"\\n\"}{end}'",
+    "kubectl get pods -o custom-columns=NAME:.metadata.name,NODE:.spec.nodeName",
+    "kubectl get pods -o go-template='{{range .items}}{{.metadata.name}}{{\"\\n\"}}{{end}}'",
+    "kubectl get ns default -o jsonpath='{.metadata.labels}'", "kubectl get --raw /version", "kubectl get --raw /apis",
+    "kubectl get virtualservices.v1beta1.networking.istio.io -o yaml", "kubectl get events", "kubectl events",
+    *(f"kubectl describe {what}" for what in (
+        "svc reviews", "svc", "deploy reviews-v1", "deploy", "ns default", "sa default", "cm", "rs", "vs", "gw", "node",
+        "pods -l app=details", "pods", "endpoints", "pod nosuch", "cm istio -n istio-system",
+    )),
+    *(f"kubectl logs deploy/{name}" for name in ("details-v1", "ratings-v1", "productpage-v1")),
+    "kubectl logs deploy/reviews-v1 -c istio-proxy --tail 5", "kubectl logs -l app=details --tail 3",
+    "kubectl logs nosuch",
+    "kubectl logs deploy/istiod -n istio-system --tail 10", "kubectl api-resources",
+    "kubectl api-resources --namespaced=false",
+    "kubectl api-versions", "kubectl version", "kubectl cluster-info", "kubectl rollout history deploy/reviews-v1",
+    "kubectl rollout status deploy/reviews-v1", "kubectl wait --for=condition=available deploy/reviews-v1 --timeout=5s",
+    "kubectl config current-context", "istioctl analyze", "istioctl analyze -A", "istioctl tag list",
+)  # fmt: skip
+AGES = re.compile(r"\b(?:\d+[smhdy]){1,2}\b(?: ago)?")
+ENOUGH, QUICK = 0.95, 1.5
+
+
+def said(argv: list[str], env: dict[str, str]) -> tuple[int, str]:
+    done = processes.run(Command(tuple(argv), timeout=60), environment(env))
+    text = AGES.sub("AGE", done.stdout + done.stderr)
+    # columns are as wide as their ages; a server's address is another one here; a log's file is this run's own
+    return done.returncode, re.sub(r"https://127\.0\.0\.1:\d+", "SERVER", re.sub(r"[ \t]+", " ", text))
+
+
+def test_reading_commands_answer_as_the_live_mesh_does(bookinfo_in_the_mesh):
+    seen, at = state.observe(Live()), backend.unix_time()
+    served = Served(lambda asked: recorded.answer(seen, at, asked), "kind-istio-lab-test")
+    own = {"KUBECONFIG": str(served.folder / "config"), "KUBECACHEDIR": str(served.folder / "cache")}
+    other, slow = [], []
+    for line in COMMANDS:
+        argv = shlex.split(line)
+        live = said(argv, {})
+        began = time.monotonic()
+        played = said(argv, own)
+        slow += [line] if time.monotonic() - began > QUICK else []
+        other += [(line, live, played)] if live != played else []
+    served.close()
+    assert len(COMMANDS) >= 120
+    assert len(other) <= (1 - ENOUGH) * len(COMMANDS), [line for line, *_ in other]
+    assert slow == []

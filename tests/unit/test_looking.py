@@ -1,0 +1,106 @@
+"""A reader's own questions of a recorded mesh, each as of the moment where the reader is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playback import WHEN, Cells
+
+from labkit import backend, session
+from labkit.errors import LabError
+from labkit.recordings import files, state
+from labkit.recordings.replay import NotRecorded, Replay
+
+RESOURCES = {"groupVersion": "v1", "resources": [{"name": "namespaces", "kind": "Namespace", "verbs": ["list"]}]}
+
+
+def namespace(name: str) -> tuple[str, str, str]:
+    object_ = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    return "/api/v1/namespaces", name, json.dumps({"object": object_, "cells": [name]})
+
+
+@pytest.fixture
+def lab(monkeypatch, tmp_path):
+    """goto, then a namespace that is made; a kubectl that tells where it is led; the states after both."""
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(files, "RECORDINGS", tmp_path)
+    program = tmp_path / "home" / "bin" / "kubectl"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho "$*: $(basename "$KUBECONFIG"), cache $(basename "$KUBECACHEDIR")"\n')
+    program.chmod(0o755)
+    cells = Cells(tmp_path)
+    cells.cell("goto('42')", lambda: (session.enter("42"), backend.run(["sh", "-c", "echo start"])))
+    cells.cell("%create", lambda: backend.run(["kubectl", "create", "namespace", "made"]))
+    path = cells.write()
+    moments = [
+        (0, 0.0, [("document", "/api/v1", json.dumps(RESOURCES)), namespace("default")]),
+        (1, 1.0, [namespace("made")]),
+    ]
+    state.write(state.of(path), files.Head("42-a-lab", WHEN, "", ()), moments)
+    return Replay()
+
+
+def said(mesh: Replay, source: str, act):
+    with backend.use(mesh):
+        session.begin_cell(source, None)
+        try:
+            return act()
+        finally:
+            session.end_cell()
+
+
+def goto(mesh: Replay) -> None:
+    said(mesh, "goto('42')", lambda: (session.enter("42"), backend.run(["sh", "-c", "echo start"])))
+
+
+def names(mesh: Replay) -> list[str]:
+    listed = json.loads(said(mesh, "# my own", lambda: backend.kubernetes("GET", "/api/v1/namespaces")))
+    return [each["metadata"]["name"] for each in listed["items"]]
+
+
+def test_the_course_sees_what_stands_at_the_moment_where_the_reader_is(lab):
+    goto(lab)
+    assert names(lab) == ["default"]
+    said(lab, "%create", lambda: backend.run(["kubectl", "create", "namespace", "made"]))
+    assert names(lab) == ["default", "made"]
+    goto(lab)
+    assert names(lab) == ["default"]
+
+
+def test_what_is_not_there_is_an_error_as_of_a_live_mesh(lab):
+    goto(lab)
+    with pytest.raises(backend.KubernetesError) as caught:
+        said(lab, "# my own", lambda: backend.kubernetes("GET", "/api/v1/namespaces/nosuch"))
+    assert caught.value.status == 404
+
+
+def test_a_command_that_looks_is_led_to_the_recorded_api(lab):
+    goto(lab)
+    done = said(lab, "# my own", lambda: backend.run(["kubectl", "get", "ns", "-o", "wide"]))
+    assert done.stdout == "get ns -o wide: config, cache cache\n"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["kubectl", "delete", "ns", "default"], ["kubectl", "exec", "x", "--", "true"], ["kubectl", "proxy"],
+     ["kubectl", "port-forward", "x", "1"], ["kubectl", "cp", "a", "b"], ["sh", "-c", "kubectl get ns"], ["curl", "http://127.0.0.1"]],
+)  # fmt: skip
+def test_nothing_else_is_run(lab, argv):
+    goto(lab)
+    with pytest.raises(NotRecorded):
+        said(lab, "# my own", lambda: backend.run(argv))
+
+
+def test_without_a_state_it_is_as_before(lab, tmp_path):
+    state.of(tmp_path / "42-a-lab.jsonl").unlink()
+    goto(lab)
+    with pytest.raises(NotRecorded):
+        names(lab)
+
+
+def test_a_damaged_state_is_said_to_be_one(lab, tmp_path):
+    state.of(tmp_path / "42-a-lab.jsonl").write_bytes(b"?")
+    goto(lab)
+    with pytest.raises(LabError, match=r"state\.xz"):
+        names(lab)
