@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,14 @@ _PATH = re.compile(
     r"/(?P<resource>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<beneath>[^/]+))?)?"
 )
 _LOOKS = ("GET", "HEAD")
-_AGE = ("Age", "Last Seen", "First Seen")
+# https://kubernetes.io/blog/2025/04/24/endpoints-deprecation/
+_DEPRECATED = {"/api/v1/endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
+# The columns that tell how long ago, and the fields that they are reckoned from, the first that there is
+_AGE = {
+    "Age": ("metadata.creationTimestamp",),
+    "Last Seen": ("series.lastObservedTime", "lastTimestamp", "deprecatedLastTimestamp", "eventTime"),
+    "First Seen": ("firstTimestamp", "deprecatedFirstTimestamp", "eventTime"),
+}
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
 _REQUIREMENT = re.compile(
     r"\s*(?:(?P<not>!)?(?P<exists>[\w./-]+)\s*$|(?P<key>[\w./-]+)\s*"
@@ -45,11 +52,16 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What it answers: a status and a text, of JSON unless it is a log."""
+    """What it answers: a status and a text, of JSON unless it is a log. watch: it goes on, and nothing comes.
+
+    warning: what an API server says of a kind that it is about to give up.
+    """
 
     status: int
     text: str
     media_type: str = "application/json"
+    watch: bool = False
+    warning: str = ""
 
 
 class Refusal(Exception):
@@ -63,13 +75,18 @@ class Refusal(Exception):
 def answer(state: State, at: float, asked: Asked) -> Answer:
     """What the API server would have answered at that moment; at: seconds since 1970."""
     try:
-        return _answer(state, at, asked)
+        return replace(_answer(state, at, asked), warning=_warning(asked.path))
     except Refusal as refusal:
         status = {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": str(refusal),
             "reason": refusal.reason, "code": refusal.code,
         }  # fmt: skip
         return Answer(refusal.code, json.dumps(status))
+
+
+def _warning(path: str) -> str:
+    found = _PATH.fullmatch(path)
+    return _DEPRECATED.get(f"{found['root']}/{found['resource']}", "") if found else ""
 
 
 def knows(state: State, asked: Asked) -> bool:
@@ -102,7 +119,7 @@ def _answer(state: State, at: float, asked: Asked) -> Answer:
     if "sendInitialEvents" in asked.query:  # who is refused this lists first, and then watches
         raise Refusal(422, "Invalid", "sendInitialEvents is forbidden: the mesh is a recorded one")
     if asked.query.get("watch") in ("true", "1"):
-        return Answer(200, "")  # nothing happens any more
+        return Answer(200, "", watch=True)
     if "as=Table" in asked.accept:
         return Answer(200, json.dumps(_table(state, collection, [each for each, _ in chosen], at, asked.query)))
     objects = [{**each["object"], "apiVersion": version} for each, _ in chosen]
@@ -117,11 +134,15 @@ def _collection(state: State, root: str, resource: str) -> tuple[str, str]:
     known = {each["name"]: each for each in json.loads(state[DOCUMENT, root])["resources"]}
     if resource not in known:
         raise Refusal(404, "NotFound", "the server could not find the requested resource")
-    if (COLUMNS, f"{root}/{resource}") in state or root == "/api/v1":
-        return f"{root}/{resource}", version
-    group = version.partition("/")[0]
-    of_group = (name for what, name in state if what == COLUMNS and name.startswith(f"/apis/{group}/"))
-    return next((name for name in of_group if name.endswith(f"/{resource}")), f"{root}/{resource}"), version
+    own = f"{root}/{resource}"
+    return (own if (COLUMNS, own) in state else held_elsewhere(state, root, resource) or own), version
+
+
+def held_elsewhere(state: State, root: str, resource: str) -> str:
+    """The collection of the same kind under another version of its group; "" where there is none."""
+    group = root.rpartition("/")[0]
+    others = (name for what, name in state if what == COLUMNS and name.startswith(f"{group}/"))
+    return next((name for name in others if name.removeprefix(group).split("/")[2:] == [resource]), "")
 
 
 def _list_kind(state: State, found: re.Match[str]) -> dict[str, str]:
@@ -188,10 +209,8 @@ def _field_fits(object_: dict[str, Any], requirement: str) -> bool:
     )
     if not sign:
         raise Refusal(400, "BadRequest", f"invalid field selector: {requirement}")
-    found: Any = object_
-    for part in field.strip().split("."):
-        found = found.get(part, "") if isinstance(found, dict) else ""
-    return (str(found) == value.strip()) != (sign == "!=")
+    found = _at(object_, field.strip())
+    return (("" if found is None else str(found)) == value.strip()) != (sign == "!=")
 
 
 # -- tables -----------------------------------------------------------------------------------------
@@ -222,10 +241,23 @@ def _cells(columns: list[dict[str, Any]], held: dict[str, Any], at: float) -> li
     return cells
 
 
+def ageless(columns: list[dict[str, Any]], held: dict[str, Any]) -> list[Any]:
+    """A row's cells without the ages, which a moment tells: so that time alone makes no row another."""
+    pairs = zip(columns, held["cells"], strict=False)
+    return ["" if column["name"] in _AGE and _since(held["object"], column["name"]) else cell for column, cell in pairs]
+
+
 def _since(object_: dict[str, Any], column: str) -> float:
-    field = {"Last Seen": "lastTimestamp", "First Seen": "firstTimestamp"}.get(column, "")
-    told = object_.get(field) if field else object_["metadata"].get("creationTimestamp")
-    return datetime.fromisoformat(told).timestamp() if told else 0.0
+    """Since when, in seconds since 1970; 0.0 where the object does not say."""
+    told = next((value for field in _AGE[column] if (value := _at(object_, field))), None)
+    return datetime.fromisoformat(told).timestamp() if isinstance(told, str) else 0.0
+
+
+def _at(object_: Any, field: str) -> Any:
+    """What stands at a field, its parts with dots between them; none where nothing does."""
+    for part in field.split("."):
+        object_ = object_.get(part) if isinstance(object_, dict) else None
+    return object_
 
 
 def age(seconds: float) -> str:

@@ -20,6 +20,8 @@ from labkit.backend.concurrency import beside
 if TYPE_CHECKING:
     from aiohttp import web
 
+WATCHED = 2.0  # seconds until a watch ends; clients take one that ends in less than a second for a fault
+
 
 class Served:
     """Serves from its making to `close`, or to this process's end, on a port that is free, in a thread of its own.
@@ -78,4 +80,10 @@ class Served:
             return web.json_response({"kind": "Status", "status": "Failure", "code": 401}, status=401)
         query = {name: request.query[name] for name in request.query}
         found = self._answer(Asked(request.method, request.path, query, request.headers.get("Accept", "")))
-        return web.Response(status=found.status, text=found.text, content_type=found.media_type)
+        headers = {"Warning": f'299 - "{found.warning}"'} if found.warning else {}
+        if not found.watch:
+            return web.Response(status=found.status, text=found.text, content_type=found.media_type, headers=headers)
+        going = web.StreamResponse(headers={"Content-Type": found.media_type, **headers})
+        await going.prepare(request)
+        await asyncio.sleep(WATCHED)
+        return going

@@ -68,7 +68,7 @@ def deploy(namespace: str = NAMESPACE, report: Callable[[str], None] = lambda _:
         "Bookinfo's answers",
         observe=lambda: _silent(namespace),
         done=lambda silent: not silent,
-        state=lambda silent: f"{', '.join(silent)}: no answer yet",
+        state=lambda silent: f"no answer yet: {', '.join(silent)}" if silent else "each pod answers",
         timeout=120,
         report=report,
     )

@@ -13,10 +13,11 @@ import lzma
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from labkit.api.recorded import COLUMNS, DOCUMENT, LOG, TABLE, Key, State
+from labkit.api.recorded import COLUMNS, DOCUMENT, LOG, TABLE, Key, State, ageless, held_elsewhere
 from labkit.backend.answers import KubernetesError
 from labkit.backend.protocol import Backend
 from labkit.backend.requests import Kubernetes
@@ -80,14 +81,16 @@ def observe(mesh: Backend) -> State:
     """All that the mesh's API server lets one look at, scrubbed; of Secrets metadata. Empty where none answers."""
     state: dict[Key, str] = {}
     with suppress(LabError):
-        apis = _get(mesh, "/apis")
-        for path, told in (("/apis", apis), *((path, _get(mesh, path)) for path in ("/version", "/api"))):
-            state[DOCUMENT, path] = _text(told)
-        for root, lists in _versions(mesh, apis):
-            found = _get(mesh, root)
-            state[DOCUMENT, root] = _text(found)
-            for resource in found["resources"] if lists else ():
-                if "list" in resource["verbs"]:
+        for path in ("/version", "/api", "/apis"):
+            state[DOCUMENT, path] = _scrubbed(_asked(mesh, path))
+        defined = _defined(mesh)
+        for root in _versions(mesh, json.loads(state[DOCUMENT, "/apis"])):
+            state[DOCUMENT, root] = _scrubbed(_asked(mesh, root))
+            found = json.loads(state[DOCUMENT, root])
+            group = found["groupVersion"].partition("/")[0]
+            for resource in found["resources"]:
+                once = group in defined and held_elsewhere(state, root, resource["name"])
+                if "list" in resource["verbs"] and not once:
                     _collect(mesh, f"{root}/{resource['name']}", resource["kind"], found["groupVersion"], state)
         state |= _logs(mesh, state)
     return state
@@ -126,14 +129,17 @@ def _read(path: Path, head: Head) -> list[Any]:
     return moments
 
 
-def _versions(mesh: Backend, apis: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """Each version of each group; whether to list what is in it. Defined kinds are the same in each version."""
-    defined = {each["spec"]["group"] for each in _get(mesh, _DEFINITIONS)["items"]}
-    yield "/api/v1", True
+def _versions(mesh: Backend, apis: dict[str, Any]) -> Iterator[str]:
+    """The root of each version of each group, of a group the preferred one first."""
+    yield "/api/v1"
     for group in apis["groups"]:
-        preferred = group["preferredVersion"]["groupVersion"]
-        for version in (each["groupVersion"] for each in group["versions"]):
-            yield f"/apis/{version}", version == preferred or group["name"] not in defined
+        preferred = group["preferredVersion"]
+        yield from (f"/apis/{each['groupVersion']}" for each in sorted(group["versions"], key=preferred.__ne__))
+
+
+def _defined(mesh: Backend) -> set[str]:
+    """The groups of defined kinds, each of which is the same in all its versions."""
+    return {each["spec"]["group"] for each in _get(mesh, _DEFINITIONS)["items"]}
 
 
 def _collect(mesh: Backend, path: str, kind: str, version: str, state: dict[Key, str]) -> None:
@@ -148,7 +154,8 @@ def _collect(mesh: Backend, path: str, kind: str, version: str, state: dict[Key,
         item["metadata"].pop("managedFields", None)
         # a list leaves out of its items what all of them are
         whole = {**item, "apiVersion": version, "kind": kind}
-        state[path, _name(item)] = _text({"object": whole, "cells": cells.get(_name(item), [])})
+        held = {"object": whole, "cells": cells.get(_name(item), [])}
+        state[path, _name(item)] = _text({**held, "cells": ageless(table["columnDefinitions"], held)})
 
 
 def _logs(mesh: Backend, state: State) -> dict[Key, str]:
@@ -160,7 +167,7 @@ def _logs(mesh: Backend, state: State) -> dict[Key, str]:
             with suppress(KubernetesError):
                 path, query = f"/api/v1/namespaces/{namespace}/pods/{name}/log", {"container": container}
                 text = mesh.perform(Kubernetes("GET", path, query={**query, "tailLines": str(LINES)}))
-                logs[LOG, f"{namespace}/{name}/{container}"] = scrubbed(text)
+                logs[LOG, f"{namespace}/{name}/{container}"] = _scrubbed(text)
     return logs
 
 
@@ -175,8 +182,16 @@ def _name(item: dict[str, Any]) -> str:
 
 
 def _get(mesh: Backend, path: str, accept: str = "") -> Any:
-    return json.loads(mesh.perform(Kubernetes("GET", path, accept=accept)))
+    return json.loads(_asked(mesh, path, accept))
+
+
+def _asked(mesh: Backend, path: str, accept: str = "") -> str:
+    return mesh.perform(Kubernetes("GET", path, accept=accept))
 
 
 def _text(told: Any) -> str:
-    return scrubbed(json.dumps(told, separators=(",", ":"), ensure_ascii=False))
+    return _scrubbed(json.dumps(told, separators=(",", ":"), ensure_ascii=False))
+
+
+# most of a state is as it was a moment before, and to look through a text takes longer than to get it
+_scrubbed = lru_cache(maxsize=4096)(scrubbed)
