@@ -135,10 +135,10 @@ def _collection(state: State, root: str, resource: str) -> tuple[str, str]:
     if resource not in known:
         raise Refusal(404, "NotFound", "the server could not find the requested resource")
     own = f"{root}/{resource}"
-    return (own if (COLUMNS, own) in state else held_elsewhere(state, root, resource) or own), version
+    return (own if (COLUMNS, own) in state else _elsewhere(state, root, resource) or own), version
 
 
-def held_elsewhere(state: State, root: str, resource: str) -> str:
+def _elsewhere(state: State, root: str, resource: str) -> str:
     """The collection of the same kind under another version of its group; "" where there is none."""
     group = root.rpartition("/")[0]
     others = (name for what, name in state if what == COLUMNS and name.startswith(f"{group}/"))

@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from labkit import commands
-from labkit.api import recorded
+from labkit.api import recorded, views
 from labkit.api.recorded import Answer, Asked
 from labkit.api.serving import Served
 from labkit.backend.answers import Completed, kubernetes_error
 from labkit.backend.live import environment, processes
-from labkit.backend.requests import Command, Kubernetes, Request
+from labkit.backend.requests import Command, Forward, Kubernetes, PodGet, Request
 from labkit.recordings import state
 from labkit.recordings.files import Recording
-from labkit.settings import settings
+from labkit.settings import NAMESPACE, settings
 
 # What asks the API server for objects, tables and logs, and nothing else
 LOOKS: Mapping[str, set[tuple[str, ...]]] = {
@@ -34,6 +34,13 @@ LOOKS: Mapping[str, set[tuple[str, ...]]] = {
     },
     "istioctl": {("analyze",), ("validate",), ("tag", "list")},
 }  # fmt: skip
+# What istioctl's proxy-config reads of a proxy, by its verb
+DUMPS = {
+    **dict.fromkeys(("all", "bootstrap", "cluster", "ecds", "listener", "route", "secret"), views.WITH_ENDPOINTS),
+    "endpoint": "/clusters?format=json",
+}
+ADMIN_PORT = 15000
+_SHOWN = (views.VIEW, views.DUMP)
 PATIENCE = 30.0  # seconds that a command may take
 
 
@@ -53,15 +60,27 @@ class Looking:
                 path = state.of(recording.path)
                 self._moments = state.Moments(path, recording.head) if path.exists() else None
                 self._of = recording.path
-            self._now = self._moments.at(cell) if self._moments else ({}, 0.0)
+            self.see(*(self._moments.at(cell) if self._moments else ({}, 0.0)))
+
+    def see(self, seen: recorded.State, at: float) -> None:
+        """This is what there is to see; at: when, in seconds since 1970."""
+        self._now = seen, at
 
     def answer(self, request: Request[Any]) -> Any:
         """What is seen; None where it cannot be told from the state. Raises what a live mesh would raise."""
         if not self._now[0]:
             return None
-        if isinstance(request, Kubernetes):
-            return self._object(request)
-        return self._command(request) if isinstance(request, Command) else None
+        match request:
+            case Kubernetes():
+                return self._object(request)
+            case Forward():
+                place = _place(request)
+                return True if any(what in _SHOWN and name.startswith(place) for what, name in self._now[0]) else None
+            case PodGet(forward=forward, path=path):
+                return views.shown(self._now[0], _place(forward), path)
+            case Command():
+                return self._command(request)
+        return None
 
     def _object(self, request: Kubernetes) -> str | None:
         asked = Asked(request.method, request.path, request.query, request.accept)
@@ -76,11 +95,37 @@ class Looking:
         program = command.argv[0].rpartition("/")[2]
         if program not in commands.PROGRAMS:
             return None
-        said = commands.read(command.argv)
-        if said.changes or not any(said.verb[: len(verb)] == verb for verb in LOOKS[program]):
-            return None
         if shutil.which(program, path=environment({})["PATH"]) is None:
             return None
+        said = commands.read(command.argv)
+        if said.verb[:1] == ("proxy-config",):
+            return self._of_a_proxy(command, said)
+        if said.changes or not any(said.verb[: len(verb)] == verb for verb in LOOKS[program]):
+            return None
+        return self._run(command)
+
+    def _of_a_proxy(self, command: Command, said: commands.Words) -> Completed | None:
+        """istioctl is given the proxy's dump as a file, in place of the pod to get it from."""
+        pod = self._pod(said.arguments[0], said.flags.get("namespace", [NAMESPACE])[-1]) if said.arguments else None
+        path = DUMPS.get(said.verb[-1])
+        dump = views.shown(self._now[0], f"{pod}:{ADMIN_PORT}", path) if pod and path else None
+        if dump is None or "file" in said.flags:
+            return None
+        file = self._api.folder / "dump.json"
+        file.write_text(dump)
+        words = list(command.argv)
+        words.remove(said.arguments[0])
+        return replace(self._run(replace(command, argv=(*words, "--file", str(file)))), argv=command.argv)
+
+    def _pod(self, named: str, namespace: str) -> str | None:
+        """NAMESPACE/POD that `POD`, `deploy/NAME`, or either with `.NAMESPACE`, means."""
+        name, _, own = named.partition(".")
+        workload = name.rpartition("/")[2] if "/" in name else ""
+        there = sorted(each for what, each in self._now[0] if what == "/api/v1/pods")
+        wanted = f"{own or namespace}/{workload or name}"
+        return next((each for each in there if each == wanted or (workload and _is_of(each, wanted))), None)
+
+    def _run(self, command: Command) -> Completed:
         own = {"KUBECONFIG": str(self._api.folder / "config"), "KUBECACHEDIR": str(self._api.folder / "cache")}
         return processes.run(replace(command, timeout=PATIENCE), environment(own))
 
@@ -90,3 +135,12 @@ class Looking:
 
     def _served_answer(self, asked: Asked) -> Answer:
         return recorded.answer(*self._now, asked)
+
+
+def _place(forward: Forward) -> str:
+    return f"{forward.namespace}/{forward.pod}:{forward.port}"
+
+
+def _is_of(pod: str, workload: str) -> bool:
+    """A Deployment's pod has two words after its name, of the ReplicaSet's and of its own."""
+    return pod.rsplit("-", 2)[0] == workload

@@ -1,9 +1,9 @@
 """The mesh's state, moment by moment: what its API server holds after each cell that changed something.
 
 A state is flat: (what, name) → text, mostly of JSON. What is a collection's path (`/api/v1/pods`, name
-`NAMESPACE/NAME`), `document` (what else the API server tells, by its path), `columns` (of a collection's table) or
-`log` (name `NAMESPACE/POD/CONTAINER`). A moment is written down as its differences from the one before, in one
-compressed file for each notebook: NAME.state.xz.
+`NAMESPACE/NAME`), `document` (what else the API server tells, by its path), `columns` (of a collection's table), `log`
+(name `NAMESPACE/POD/CONTAINER`), or what `labkit.api.views` keeps of proxies and istiod. A moment is written down as
+its differences from the one before, in one compressed file for each notebook: NAME.state.xz.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ import lzma
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from labkit.api.recorded import COLUMNS, DOCUMENT, LOG, TABLE, Key, State, ageless, held_elsewhere
+from labkit.api import views
+from labkit.api.recorded import COLUMNS, DOCUMENT, LOG, TABLE, Key, State, ageless
 from labkit.backend.answers import KubernetesError
+from labkit.backend.concurrency import threads
 from labkit.backend.protocol import Backend
-from labkit.backend.requests import Kubernetes
+from labkit.backend.requests import Forward, Kubernetes, PodGet
 from labkit.errors import LabError
 from labkit.recordings import shapes
 from labkit.recordings.files import Head, refused
@@ -29,10 +32,26 @@ from labkit.recordings.scrub import scrubbed, secrets
 Change = tuple[str, str, str | None]  # what, name, text; of what is gone, None
 
 LINES = 200  # of the end of each log
+AT_ONCE = 4  # questions at once
 LARGEST = 1 << 26  # bytes that a file unpacks to; the course's largest takes a quarter
 _MEMORY = 80 << 20  # bytes that unpacking takes at most
 _FILTER = {"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 25}  # moments that lie far apart are alike
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a container shows of itself on a port of its pod's own 127.0.0.1."""
+
+    port: int
+    paths: tuple[str, ...]
+
+
+# https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
+VIEWS = {
+    "istio-proxy": Views(15000, (views.WITH_ENDPOINTS, "/clusters?format=json", "/listeners?format=json", "/certs")),
+    "discovery": Views(15014, ("/debug/syncz",)),
+}
 _HEAD = {"notebook": str, "recorded": str}
 _MOMENT = {"cell": shapes.count, "at": float, "changes": [(str, str, shapes.either(str, type(None)))]}
 
@@ -78,21 +97,18 @@ def write(path: Path, head: Head, moments: Iterable[tuple[int, float, list[Chang
 
 
 def observe(mesh: Backend) -> State:
-    """All that the mesh's API server lets one look at, scrubbed; of Secrets metadata. Empty where none answers."""
+    """All that the mesh lets one look at, scrubbed; of Secrets metadata. Empty where none answers."""
     state: dict[Key, str] = {}
-    with suppress(LabError):
+    with suppress(LabError), threads(AT_ONCE) as pool:
         for path in ("/version", "/api", "/apis"):
             state[DOCUMENT, path] = _scrubbed(_asked(mesh, path))
-        defined = _defined(mesh)
-        for root in _versions(mesh, json.loads(state[DOCUMENT, "/apis"])):
-            state[DOCUMENT, root] = _scrubbed(_asked(mesh, root))
-            found = json.loads(state[DOCUMENT, root])
-            group = found["groupVersion"].partition("/")[0]
-            for resource in found["resources"]:
-                once = group in defined and held_elsewhere(state, root, resource["name"])
-                if "list" in resource["verbs"] and not once:
-                    _collect(mesh, f"{root}/{resource['name']}", resource["kind"], found["groupVersion"], state)
-        state |= _logs(mesh, state)
+        roots = list(_versions(json.loads(state[DOCUMENT, "/apis"])))
+        told = pool.map(partial(_asked, mesh), roots)
+        state |= {(DOCUMENT, root): _scrubbed(text) for root, text in zip(roots, told, strict=True)}
+        for found in pool.map(partial(_collected, mesh), _once(state, roots, _defined(mesh))):
+            state |= found
+        for found in pool.map(partial(_of_a_pod, mesh), _pods(state)):
+            state |= found
     return state
 
 
@@ -129,7 +145,16 @@ def _read(path: Path, head: Head) -> list[Any]:
     return moments
 
 
-def _versions(mesh: Backend, apis: dict[str, Any]) -> Iterator[str]:
+@dataclass(frozen=True)
+class Collection:
+    """Objects of a kind, and the version that they are told in."""
+
+    path: str
+    kind: str
+    version: str
+
+
+def _versions(apis: dict[str, Any]) -> Iterator[str]:
     """The root of each version of each group, of a group the preferred one first."""
     yield "/api/v1"
     for group in apis["groups"]:
@@ -137,38 +162,70 @@ def _versions(mesh: Backend, apis: dict[str, Any]) -> Iterator[str]:
         yield from (f"/apis/{each['groupVersion']}" for each in sorted(group["versions"], key=preferred.__ne__))
 
 
+def _once(state: State, roots: Iterable[str], defined: set[str]) -> Iterator[Collection]:
+    """What can be listed; a kind of these groups under the first of its versions."""
+    seen: set[tuple[str, str]] = set()
+    for root in roots:
+        told = json.loads(state[DOCUMENT, root])
+        group = told["groupVersion"].partition("/")[0]
+        for resource in told["resources"]:
+            if "list" in resource["verbs"] and (group, resource["name"]) not in seen:
+                yield Collection(f"{root}/{resource['name']}", resource["kind"], told["groupVersion"])
+                seen |= {(group, resource["name"])} if group in defined else set()
+
+
 def _defined(mesh: Backend) -> set[str]:
     """The groups of defined kinds, each of which is the same in all its versions."""
     return {each["spec"]["group"] for each in _get(mesh, _DEFINITIONS)["items"]}
 
 
-def _collect(mesh: Backend, path: str, kind: str, version: str, state: dict[Key, str]) -> None:
+def _collected(mesh: Backend, of: Collection) -> dict[Key, str]:
     try:
-        items = _get(mesh, path)["items"] or []
-        table = _get(mesh, path, accept=TABLE)
+        items = _get(mesh, of.path)["items"] or []
+        table = _get(mesh, of.path, accept=TABLE)
     except KubernetesError:
-        return  # who may not list it, or nothing that can be listed now
-    state[COLUMNS, path] = _text(table["columnDefinitions"])
+        return {}  # who may not list it, or nothing that can be listed now
+    columns = table["columnDefinitions"]
     cells = {_name(row["object"]): row["cells"] for row in table["rows"] or ()}
+    found = {(COLUMNS, of.path): _text(columns)}
     for item in items:
         item["metadata"].pop("managedFields", None)
         # a list leaves out of its items what all of them are
-        whole = {**item, "apiVersion": version, "kind": kind}
-        held = {"object": whole, "cells": cells.get(_name(item), [])}
-        state[path, _name(item)] = _text({**held, "cells": ageless(table["columnDefinitions"], held)})
+        held = {"object": {**item, "apiVersion": of.version, "kind": of.kind}, "cells": cells.get(_name(item), [])}
+        found[of.path, _name(item)] = _text({**held, "cells": ageless(columns, held)})
+    return found
 
 
-def _logs(mesh: Backend, state: State) -> dict[Key, str]:
-    logs: dict[Key, str] = {}
-    pods = [json.loads(text)["object"] for (what, _), text in state.items() if what == "/api/v1/pods"]
-    for pod in pods:
-        namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-        for container in _started(pod.get("status", {})):
-            with suppress(KubernetesError):
-                path, query = f"/api/v1/namespaces/{namespace}/pods/{name}/log", {"container": container}
-                text = mesh.perform(Kubernetes("GET", path, query={**query, "tailLines": str(LINES)}))
-                logs[LOG, f"{namespace}/{name}/{container}"] = _scrubbed(text)
-    return logs
+def _of_a_pod(mesh: Backend, pod: dict[str, Any]) -> dict[Key, str]:
+    """Its containers' logs, and what a proxy or istiod in it shows."""
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    found: dict[Key, str] = {}
+    for container in _started(pod.get("status", {})):
+        path, query = f"/api/v1/namespaces/{namespace}/pods/{name}/log", {"container": container}
+        with suppress(KubernetesError):
+            text = mesh.perform(Kubernetes("GET", path, query={**query, "tailLines": str(LINES)}))
+            found[LOG, f"{namespace}/{name}/{container}"] = _scrubbed(text)
+        if container in VIEWS:
+            found |= _views(mesh, Forward(namespace, name, VIEWS[container].port), VIEWS[container].paths)
+    return found
+
+
+def _views(mesh: Backend, forward: Forward, paths: Iterable[str]) -> dict[Key, str]:
+    shown: dict[Key, str] = {}
+    with suppress(LabError), mesh.connected(forward) as get:
+        for path in paths:
+            shown |= _shown(forward, path, get(PodGet(forward, path)))
+    return shown
+
+
+def _shown(forward: Forward, path: str, text: str) -> dict[Key, str]:
+    place = f"{forward.namespace}/{forward.pod}:{forward.port}"
+    found = views.pieces(place, text) if path == views.WITH_ENDPOINTS else [((views.VIEW, f"{place} {path}"), text)]
+    return {key: _scrubbed(each) for key, each in found}
+
+
+def _pods(state: State) -> list[dict[str, Any]]:
+    return [json.loads(text)["object"] for (what, _), text in state.items() if what == "/api/v1/pods"]
 
 
 def _started(status: dict[str, Any]) -> list[str]:
@@ -194,4 +251,4 @@ def _text(told: Any) -> str:
 
 
 # most of a state is as it was a moment before, and to look through a text takes longer than to get it
-_scrubbed = lru_cache(maxsize=4096)(scrubbed)
+_scrubbed = lru_cache(maxsize=8192)(scrubbed)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit import backend
-from labkit.api import recorded
+from labkit.api import recorded, views
 from labkit.api.recorded import COLUMNS, DOCUMENT, LOG, TABLE, Asked
 from labkit.api.serving import Served
 from labkit.errors import LabError
@@ -270,3 +270,32 @@ def test_without_a_cluster_there_is_no_state():
             raise LabError("There is no cluster.", "none", "up")
 
     assert state.observe(Nothing()) == {}
+
+
+# -- what proxies show ----------------------------------------------------------------------------------
+DUMP = {
+    "configs": [
+        {"@type": "type.googleapis.com/envoy.admin.v3.ClustersConfigDump", "version_info": "7",
+         "dynamic_active_clusters": [{"version_info": "7", "cluster": {"name": "a"}, "last_updated": "now"}]},
+        {"@type": "type.googleapis.com/envoy.admin.v3.EndpointsConfigDump", "dynamic_endpoint_configs": []},
+    ]
+}  # fmt: skip
+
+
+def test_a_dump_is_whole_again_but_for_what_each_push_counts_up():
+    kept = dict(views.pieces("default/a:15000", json.dumps(DUMP)))
+    whole = json.loads(views.shown(kept, "default/a:15000", "/config_dump?include_eds"))
+    assert whole["configs"][0]["dynamic_active_clusters"] == [{"cluster": {"name": "a"}}]
+    assert whole["configs"][0]["version_info"] == "7"
+    assert len(whole["configs"]) == 2
+    assert len(json.loads(views.shown(kept, "default/a:15000", "/config_dump"))["configs"]) == 1
+
+
+def test_a_push_that_changes_nothing_else_changes_no_piece():
+    later = json.loads(json.dumps(DUMP).replace('"now"', '"later"'))
+    assert dict(views.pieces("a", json.dumps(DUMP))) == dict(views.pieces("a", json.dumps(later)))
+
+
+@pytest.mark.parametrize(("place", "path"), [("default/b:15000", "/config_dump"), ("default/a:15000", "/quitquitquit")])
+def test_what_was_not_written_down_is_not_shown(place, path):
+    assert views.shown(dict(views.pieces("default/a:15000", json.dumps(DUMP))), place, path) is None
