@@ -6,7 +6,8 @@ False
 True
 """
 
+from labkit.commands.meaning import Meaning, meaning
 from labkit.commands.script import commands_of
 from labkit.commands.words import PROGRAMS, Words, changes, read
 
-__all__ = ["PROGRAMS", "Words", "changes", "commands_of", "read"]
+__all__ = ["PROGRAMS", "Meaning", "Words", "changes", "commands_of", "meaning", "read"]

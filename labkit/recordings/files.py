@@ -21,7 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from labkit.backend.requests import KINDS, key
+from labkit import commands
+from labkit.backend.requests import KINDS, Command, key
 from labkit.errors import LabError
 from labkit.recordings import shapes
 from labkit.recordings.scrub import each_text, expanded, secrets
@@ -125,6 +126,10 @@ class Recording:
         """Where something was asked, by its key: numbers of cells, each with the number of a call in it."""
         return self._places.get(wanted, [])
 
+    def alike(self, asked: Mapping[str, Any]) -> list[tuple[int, int]]:
+        """Where a command was run that changed something and means the same, with the same input and manifests."""
+        return self._meant.get(_meant(asked), []) if commands.meaning(asked["argv"]) else []
+
     def changes(self, step: tuple[int, int]) -> bool:
         """Whether a call changes something."""
         return step[1] in self.changing[step[0]]
@@ -144,6 +149,16 @@ class Recording:
         for number, calls in enumerate(self._asked):
             for n, call in enumerate(calls):
                 places[key(call["kind"], each_text(call["request"], expanded))].append((number, n))
+        return places
+
+    @cached_property
+    def _meant(self) -> dict[Any, list[tuple[int, int]]]:
+        places: dict[Any, list[tuple[int, int]]] = defaultdict(list)
+        for number, calls in self.changing.items():
+            for n in calls:
+                call = self._asked[number][n]
+                if call["kind"] == Command.kind:
+                    places[_meant(each_text(call["request"], expanded))].append((number, n))
         return places
 
     def played(self, number: int) -> Played:
@@ -171,6 +186,10 @@ class Recording:
         except (lzma.LZMAError, MemoryError, UnicodeDecodeError) as error:
             raise refused(packed, f"it is damaged: {error}") from None
         return decoded
+
+
+def _meant(asked: Mapping[str, Any]) -> tuple[Any, ...]:
+    return commands.meaning(asked["argv"]), asked.get("stdin"), tuple(sorted(asked.get("manifests", {}).items()))
 
 
 def recordings() -> list[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,11 @@ LOOKS: Mapping[str, set[tuple[str, ...]]] = {
         ("config", "get-contexts"), ("config", "view"),
     },
     "istioctl": {("analyze",), ("validate",), ("tag", "list")},
+}  # fmt: skip
+# What a reader's pipeline may hold beside them: it reads what they print
+FILTERS = {
+    "awk", "base64", "cat", "column", "cut", "diff", "echo", "grep", "head", "jq", "nl", "printf", "sed", "sort",
+    "tail", "tr", "uniq", "wc",
 }  # fmt: skip
 # What istioctl's proxy-config reads of a proxy, by its verb
 DUMPS = {
@@ -92,17 +97,11 @@ class Looking:
         return answer.text
 
     def _command(self, command: Command) -> Completed | None:
-        program = command.argv[0].rpartition("/")[2]
-        if program not in commands.PROGRAMS:
-            return None
-        if shutil.which(program, path=environment({})["PATH"]) is None:
-            return None
-        said = commands.read(command.argv)
-        if said.verb[:1] == ("proxy-config",):
+        said = commands.read(command.argv) if _program(command.argv) in commands.PROGRAMS else None
+        if said and said.verb[:1] == ("proxy-config",) and _is_there(command.argv):
             return self._of_a_proxy(command, said)
-        if said.changes or not any(said.verb[: len(verb)] == verb for verb in LOOKS[program]):
-            return None
-        return self._run(command)
+        asked = commands.commands_of(command.argv[-1]) if _program(command.argv) == "bash" else [list(command.argv)]
+        return self._run(command) if asked and all(map(_looks, asked)) else None
 
     def _of_a_proxy(self, command: Command, said: commands.Words) -> Completed | None:
         """istioctl is given the proxy's dump as a file, in place of the pod to get it from."""
@@ -135,6 +134,24 @@ class Looking:
 
     def _served_answer(self, asked: Asked) -> Answer:
         return recorded.answer(*self._now, asked)
+
+
+def _looks(argv: Sequence[str]) -> bool:
+    """Whether a command asks the API server alone, by a program that is here; in a script, filters may do the rest."""
+    program = _program(argv)
+    if program not in commands.PROGRAMS:
+        return program in FILTERS
+    said = commands.read(argv)
+    asks = not said.changes and any(said.verb[: len(verb)] == verb for verb in LOOKS[program])
+    return asks and _is_there(argv)
+
+
+def _program(argv: Sequence[str]) -> str:
+    return argv[0].rpartition("/")[2]
+
+
+def _is_there(argv: Sequence[str]) -> bool:
+    return shutil.which(_program(argv), path=environment({})["PATH"]) is not None
 
 
 def _place(forward: Forward) -> str:

@@ -24,6 +24,7 @@ from labkit.backend.requests import (
     Beside,
     CellBegins,
     CellEnds,
+    Command,
     Entered,
     Forward,
     PodGet,
@@ -205,6 +206,8 @@ class Replay:
         opened = self._opened or self._open_some_lab()
         recording, reader = opened.recording, opened.timeline
         steps = recording.steps(keys.wanted(request))
+        if not steps and isinstance(request, Command) and request.changes:
+            steps = recording.alike(keys.kept(request))
         if not steps:
             raise self._not_recorded(request)
         reached = [step for step in steps if reader.reached(step)]

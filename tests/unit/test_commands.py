@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.commands import PROGRAMS, changes, commands_of, read
+from labkit.commands import PROGRAMS, changes, commands_of, meaning, read
 
 LOOKS = [
     "kubectl", "kubectl --help", "kubectl -n bar get pods", "kubectl --namespace bar get pods",
@@ -108,3 +108,39 @@ def test_any_words_can_be_read(program, words):
 @given(st.text(alphabet="kubectl delete'\"$()`;|&<>\n#\\-c", max_size=60))
 def test_any_script_can_be_read(script):
     assert all(commands_of(script))
+
+
+# -- what a command comes to ------------------------------------------------------------------------------
+SAME = [
+    ("kubectl get pods", "kubectl -n default get po", "kubectl get pod --namespace=default", "/bin/kubectl get pods"),
+    ("kubectl delete vs reviews", "kubectl delete virtualservices.networking.istio.io/reviews",
+     "kubectl delete virtualservice reviews -n default"),
+    ("kubectl apply -f a.yaml -f b.yaml", "kubectl apply --filename ./b.yaml --filename=a.yaml",
+     "kubectl create -f b.yaml -f a.yaml"),
+    ("kubectl label ns default istio-injection=enabled", "kubectl label namespace/default istio-injection=enabled"),
+    ("kubectl delete pod a b", "kubectl delete po/a pods/b"),
+    ("kubectl scale deploy x --replicas 2", "kubectl scale --replicas=2 deployment/x"),
+]  # fmt: skip
+OTHER = [
+    ("kubectl delete vs reviews", "kubectl delete vs ratings"),
+    ("kubectl delete vs reviews", "kubectl delete dr reviews"),
+    ("kubectl delete vs reviews", "kubectl delete vs reviews -n other"), ("kubectl apply -f a", "kubectl delete -f a"),
+    ("kubectl get pods", "kubectl get pods -o yaml"), ("kubectl create ns a", "kubectl create ns b"),
+    ("kubectl label ns default a=b", "kubectl label ns default a=c"), ("kubectl exec a -- x", "kubectl exec a -- y"),
+    ("istioctl install", "istioctl uninstall"),
+    ("kubectl scale deploy x --replicas 2", "kubectl scale deploy x --replicas 3"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", SAME, ids=lambda lines: lines[0])
+def test_what_is_written_otherwise_means_the_same(lines):
+    assert len({meaning(shlex.split(line)) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("lines", OTHER, ids=lambda lines: " | ".join(lines))
+def test_what_does_another_thing_means_another(lines):
+    assert len({meaning(shlex.split(line)) for line in lines}) == 2
+
+
+def test_other_programs_have_no_meaning_here():
+    assert meaning(["bash", "-c", "kubectl get pods"]) is None

@@ -68,6 +68,27 @@ def test_the_course_sees_what_stands_at_the_moment_where_the_reader_is(lab):
     assert names(lab) == ["default"]
 
 
+def test_a_pipeline_of_looks_and_filters_is_run(lab):
+    goto(lab)
+    done = said(lab, "# my own", lambda: backend.run(["bash", "-c", "kubectl get ns |\n  cut -d: -f1 | tr a-z A-Z"]))
+    assert done.stdout == "GET NS\n"
+
+
+@pytest.mark.parametrize("line", ["kubectl create ns made", "kubectl create --namespace default namespace made"])
+def test_a_recorded_change_may_be_written_otherwise(lab, line):
+    goto(lab)
+    assert said(lab, "# my own", lambda: backend.run(line.split())).stdout.startswith("create namespace made")
+    assert names(lab) == ["default", "made"]
+
+
+def test_another_change_is_refused_with_what_comes_nearest(lab):
+    goto(lab)
+    with pytest.raises(NotRecorded, match="create namespace other") as caught:
+        said(lab, "# my own", lambda: backend.run(["kubectl", "create", "namespace", "other"]))
+    assert "kubectl create namespace made" in caught.value.why
+    assert names(lab) == ["default"]
+
+
 def test_what_is_not_there_is_an_error_as_of_a_live_mesh(lab):
     goto(lab)
     with pytest.raises(backend.KubernetesError) as caught:
@@ -84,7 +105,8 @@ def test_a_command_that_looks_is_led_to_the_recorded_api(lab):
 @pytest.mark.parametrize(
     "argv",
     [["kubectl", "delete", "ns", "default"], ["kubectl", "exec", "x", "--", "true"], ["kubectl", "proxy"],
-     ["kubectl", "port-forward", "x", "1"], ["kubectl", "cp", "a", "b"], ["sh", "-c", "kubectl get ns"], ["curl", "http://127.0.0.1"]],
+     ["kubectl", "port-forward", "x", "1"], ["kubectl", "cp", "a", "b"],
+     ["bash", "-c", "kubectl get ns | xargs kubectl delete"], ["bash", "-c", "kubectl get ns; curl 127.0.0.1"], ["curl", "http://127.0.0.1"], ["bash", "-c", "true"]],
 )  # fmt: skip
 def test_nothing_else_is_run(lab, argv):
     goto(lab)
