@@ -106,7 +106,8 @@ def test_a_command_that_looks_is_led_to_the_recorded_api(lab):
     "argv",
     [["kubectl", "delete", "ns", "default"], ["kubectl", "exec", "x", "--", "true"], ["kubectl", "proxy"],
      ["kubectl", "port-forward", "x", "1"], ["kubectl", "cp", "a", "b"],
-     ["bash", "-c", "kubectl get ns | xargs kubectl delete"], ["bash", "-c", "kubectl get ns; curl 127.0.0.1"], ["curl", "http://127.0.0.1"], ["bash", "-c", "true"]],
+     ["bash", "-c", "kubectl get ns | xargs kubectl delete"],
+     ["bash", "-c", "kubectl get ns; curl 127.0.0.1"], ["curl", "http://127.0.0.1"], ["bash", "-c", "true"]],
 )  # fmt: skip
 def test_nothing_else_is_run(lab, argv):
     goto(lab)
