@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit import commands
-from labkit.api import recorded, views
+from labkit.api import getting, recorded, views
 from labkit.api.recorded import Answer, Asked
 from labkit.api.serving import Served
 from labkit.backend.answers import Completed, kubernetes_error
@@ -87,6 +87,14 @@ class Looking:
                 return self._command(request)
         return None
 
+    def missing(self, request: Request[Any]) -> str:
+        """The program that would answer if it were here; "" where that would not help."""
+        if not isinstance(request, Command) or request.changes or not self._now[0]:
+            return ""
+        asked = commands.commands_of(request.argv[-1]) if _program(request.argv) == "bash" else [list(request.argv)]
+        absent = (_program(each) for each in asked if _program(each) in commands.PROGRAMS and not _is_there(each))
+        return next(absent, "")
+
     def _object(self, request: Kubernetes) -> str | None:
         asked = Asked(request.method, request.path, request.query, request.accept)
         if not recorded.knows(self._now[0], asked):
@@ -100,8 +108,14 @@ class Looking:
         said = commands.read(command.argv) if _program(command.argv) in commands.PROGRAMS else None
         if said and said.verb[:1] == ("proxy-config",) and _is_there(command.argv):
             return self._of_a_proxy(command, said)
+        if said and said.program == "kubectl" and not _is_there(command.argv):
+            return self._without_kubectl(command, said)
         asked = commands.commands_of(command.argv[-1]) if _program(command.argv) == "bash" else [list(command.argv)]
         return self._run(command) if asked and all(map(_looks, asked)) else None
+
+    def _without_kubectl(self, command: Command, said: commands.Words) -> Completed | None:
+        told = getting.get(*self._now, said)
+        return Completed(command.argv, told.status, told.stdout, told.stderr, 0.0) if told else None
 
     def _of_a_proxy(self, command: Command, said: commands.Words) -> Completed | None:
         """istioctl is given the proxy's dump as a file, in place of the pod to get it from."""

@@ -270,9 +270,11 @@ class Replay:
         said = request.words(request.asked())
         known = self._opened.recording.said(request.kind) if self._opened else []
         near = next(iter(difflib.get_close_matches(said, known, n=1, cutoff=0.0)), "nothing of its kind")
+        missing = self._looking.missing(request)
+        more = f"; with {missing} on this machine it answers whatever looks" if missing else ""
         return NotRecorded(
             f"This was never recorded: {said}",
-            f"the mesh is a recorded one; the nearest that it can answer: {near}",
+            f"the mesh is a recorded one; the nearest that it can answer: {near}{more}",
             f"run that; or, for a live mesh that answers everything, {_LIVE}",
         )
 

@@ -12,7 +12,9 @@ from labkit.errors import LabError
 from labkit.recordings import files, state
 from labkit.recordings.replay import NotRecorded, Replay
 
-RESOURCES = {"groupVersion": "v1", "resources": [{"name": "namespaces", "kind": "Namespace", "verbs": ["list"]}]}
+RESOURCES = {"groupVersion": "v1", "resources": [{"name": "namespaces", "kind": "Namespace", "verbs": ["get", "list"]}]}
+
+COLUMNS = ("columns", "/api/v1/namespaces", '[{"name": "Name"}]')
 
 
 def namespace(name: str) -> tuple[str, str, str]:
@@ -34,7 +36,7 @@ def lab(monkeypatch, tmp_path):
     cells.cell("%create", lambda: backend.run(["kubectl", "create", "namespace", "made"]))
     path = cells.write()
     moments = [
-        (0, 0.0, [("document", "/api/v1", json.dumps(RESOURCES)), namespace("default")]),
+        (0, 0.0, [("document", "/api/v1", json.dumps(RESOURCES)), COLUMNS, namespace("default")]),
         (1, 1.0, [namespace("made")]),
     ]
     state.write(state.of(path), files.Head("42-a-lab", WHEN, "", ()), moments)
@@ -113,6 +115,17 @@ def test_nothing_else_is_run(lab, argv):
     goto(lab)
     with pytest.raises(NotRecorded):
         said(lab, "# my own", lambda: backend.run(argv))
+
+
+def test_without_kubectl_its_usual_questions_are_answered_and_others_name_it(lab, tmp_path, monkeypatch):
+    (tmp_path / "home" / "bin" / "kubectl").unlink()
+    monkeypatch.setenv("PATH", "/nowhere")
+    said(lab, "goto('42')", lambda: session.enter("42"))
+    done = said(lab, "# my own", lambda: backend.run(["kubectl", "get", "namespaces", "-o", "name"]))
+    assert done.stdout == "namespace/default\n"
+    with pytest.raises(NotRecorded, match="kubectl") as caught:
+        said(lab, "# my own", lambda: backend.run(["kubectl", "describe", "ns", "default"]))
+    assert "with kubectl on this machine" in caught.value.why
 
 
 def test_without_a_state_it_is_as_before(lab, tmp_path):
