@@ -90,7 +90,8 @@ def what_changed() -> pd.DataFrame:
     import pandas as pd
 
     lab = _entered()
-    missing = [(component.name, "missing") for component in lab.start if not component.is_ready()]
+    # the cluster is there, or nothing of this could be asked
+    missing = [(component.name, "missing") for component in lab.start[1:] if not component.is_ready()]
     added = [(component.name, "added") for component in _too_much(lab)]
     left = [(str(found), "added") for found in leftovers.find(NAMESPACE, _known(components.COMPONENTS))]
     return pd.DataFrame([*missing, *added, *left], columns=["what", "change"])
