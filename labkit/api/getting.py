@@ -82,7 +82,7 @@ def _wanted(state: State, arguments: Sequence[str]) -> Iterator[tuple[_Kind, str
 
 def _kinds(state: State) -> Iterator[_Kind]:
     for what, root in state:
-        if what == DOCUMENT and root.count("/") == (2 if root.startswith("/api/") else 3):
+        if what == DOCUMENT and (root == "/api/v1" or root.startswith("/apis/")):
             for each in json.loads(state[DOCUMENT, root])["resources"]:
                 if "/" not in each["name"] and "get" in each["verbs"]:
                     yield _kind(state, root, each)

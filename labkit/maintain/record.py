@@ -13,6 +13,7 @@ from typing import Any
 
 from labkit import backend
 from labkit.backend import places
+from labkit.backend.live import Live
 from labkit.cluster import kind
 from labkit.course import agenda
 from labkit.errors import LabError
@@ -44,6 +45,7 @@ def record(numbers: list[str], report: Report) -> None:
     chosen = _chosen(numbers)
     if not numbers:
         kind.down(progress)
+        files.schemas().unlink(missing_ok=True)
     for path in chosen:
         with progress.stage(path.stem), TemporaryDirectory() as folder:
             _record(path, Path(folder) / "cells")
@@ -85,6 +87,7 @@ def _record(path: Path, asked: Path) -> None:
     files.write(files.of(path.stem), heading, map(_played, cells))
     moments = ((n, cell["moment"]["at"], cell["moment"]["changes"]) for n, cell in enumerate(cells) if cell["moment"])
     state.write(state.of(files.of(path.stem)), heading, moments)
+    state.keep_schemas(Live(), files.schemas())
     _without_check_at_the_start(notebook)
     nbformat.write(notebook, path)
 

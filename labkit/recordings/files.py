@@ -202,6 +202,11 @@ def of(notebook: str) -> Path:
     return RECORDINGS / f"{notebook}.jsonl"
 
 
+def schemas() -> Path:
+    """Where what the API server tells of its kinds' fields lies, for all recordings together."""
+    return RECORDINGS / "openapi.xz"
+
+
 def head(path: Path) -> Head:
     """A recording's first line. Raises LabError where it is none, or one of another version or notebook."""
     _size(path)

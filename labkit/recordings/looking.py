@@ -21,7 +21,7 @@ from labkit.api.serving import Served
 from labkit.backend.answers import Completed, kubernetes_error
 from labkit.backend.live import environment, processes
 from labkit.backend.requests import Command, Forward, Kubernetes, PodGet, Request
-from labkit.recordings import state
+from labkit.recordings import files, state
 from labkit.recordings.files import Recording
 from labkit.settings import NAMESPACE, settings
 
@@ -29,7 +29,7 @@ from labkit.settings import NAMESPACE, settings
 LOOKS: Mapping[str, set[tuple[str, ...]]] = {
     "kubectl": {
         ("get",), ("describe",), ("logs",), ("events",), ("wait",), ("version",), ("api-resources",), ("api-versions",),
-        ("cluster-info",), ("rollout", "history"), ("rollout", "status"), ("config", "current-context"),
+        ("cluster-info",), ("explain",), ("rollout", "history"), ("rollout", "status"), ("config", "current-context"),
         ("config", "get-contexts"), ("config", "view"),
     },
     "istioctl": {("analyze",), ("validate",), ("tag", "list")},
@@ -146,8 +146,13 @@ class Looking:
     def _api(self) -> Served:
         return Served(self._served_answer, f"kind-{settings().cluster}")
 
+    @cached_property
+    def _schemas(self) -> recorded.State:
+        return state.schemas(files.schemas())
+
     def _served_answer(self, asked: Asked) -> Answer:
-        return recorded.answer(*self._now, asked)
+        seen, at = self._now
+        return recorded.answer(self._schemas if asked.path.startswith(state.SCHEMAS) else seen, at, asked)
 
 
 def _looks(argv: Sequence[str]) -> bool:
@@ -156,8 +161,10 @@ def _looks(argv: Sequence[str]) -> bool:
     if program not in commands.PROGRAMS:
         return program in FILTERS
     said = commands.read(argv)
-    asks = not said.changes and any(said.verb[: len(verb)] == verb for verb in LOOKS[program])
-    return asks and _is_there(argv)
+    asks = said.flags.get("dry-run", [""])[-1] == "client" or any(
+        said.verb[: len(verb)] == verb for verb in LOOKS[program]
+    )
+    return asks and not said.changes and _is_there(argv)
 
 
 def _program(argv: Sequence[str]) -> str:

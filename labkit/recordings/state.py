@@ -31,6 +31,7 @@ from labkit.recordings.scrub import scrubbed, secrets
 
 Change = tuple[str, str, str | None]  # what, name, text; of what is gone, None
 
+SCHEMAS = "/openapi/v3"
 LINES = 200  # of the end of each log
 AT_ONCE = 4  # questions at once
 LARGEST = 1 << 26  # bytes that a file unpacks to; the course's largest takes a quarter
@@ -89,11 +90,8 @@ def write(path: Path, head: Head, moments: Iterable[tuple[int, float, list[Chang
     path.unlink(missing_ok=True)
     lines = [json.dumps({"notebook": head.notebook, "recorded": head.recorded})]
     lines += [json.dumps({"cell": cell, "at": at, "changes": changes}) for cell, at, changes in moments]
-    text = "\n".join(lines)
-    if found := secrets(text):
-        raise refused(path, f"it holds {', '.join(found)}, which no recording may")
     if len(lines) > 1:
-        path.write_bytes(lzma.compress(text.encode(), filters=[_FILTER]))
+        _pack(path, "\n".join(lines))
 
 
 def observe(mesh: Backend) -> State:
@@ -112,6 +110,33 @@ def observe(mesh: Backend) -> State:
     return state
 
 
+def keep_schemas(mesh: Backend, path: Path) -> None:
+    """Add what the API server tells of its kinds' fields to what is kept of it, for `kubectl explain` and its like.
+
+    https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-v3
+    """
+    kept = dict(schemas(path))
+    index = json.loads(kept.get((DOCUMENT, SCHEMAS), '{"paths": {}}'))
+    told = json.loads(_asked(mesh, SCHEMAS))["paths"]
+    if told.keys() <= index["paths"].keys():
+        return
+    for name in told.keys() - index["paths"].keys():
+        kept[DOCUMENT, f"{SCHEMAS}/{name}"] = _scrubbed(_asked(mesh, f"{SCHEMAS}/{name}"))
+    kept[DOCUMENT, SCHEMAS] = json.dumps({"paths": {**index["paths"], **told}})
+    _pack(path, json.dumps([[*key, text] for key, text in kept.items()]))
+
+
+def schemas(path: Path) -> State:
+    """What was kept of the kinds' fields; empty where nothing was. Raises LabError for a damaged file."""
+    if not path.exists():
+        return {}
+    try:
+        found = shapes.checked(shapes.parsed(_unpacked(path), "it"), [(str, str, str)], "it")
+    except (shapes.Malformed, lzma.LZMAError, MemoryError, OSError) as error:
+        raise refused(path, str(error)) from None
+    return {(what, name): text for what, name, text in found}
+
+
 def difference(before: State, after: State) -> list[Change]:
     """What turns one state into the other."""
     new: list[Change] = [(*key, text) for key, text in after.items() if before.get(key) != text]
@@ -127,13 +152,23 @@ def apply(state: dict[Key, str], changes: Iterable[Change]) -> None:
             state[what, name] = text
 
 
+def _pack(path: Path, text: str) -> None:
+    if found := secrets(text):
+        raise refused(path, f"it holds {', '.join(found)}, which no recording may")
+    path.write_bytes(lzma.compress(text.encode(), filters=[_FILTER]))
+
+
+def _unpacked(path: Path) -> bytes:
+    decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)
+    content = decoder.decompress(path.read_bytes(), LARGEST)
+    if not decoder.eof or decoder.unused_data:
+        raise refused(path, f"it unpacks to more than {LARGEST} bytes, or is cut")
+    return content
+
+
 def _read(path: Path, head: Head) -> list[Any]:
     try:
-        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MEMORY)
-        content = decoder.decompress(path.read_bytes(), LARGEST)
-        if not decoder.eof or decoder.unused_data:
-            raise refused(path, f"it unpacks to more than {LARGEST} bytes, or is cut")
-        first, *lines = content.split(b"\n")
+        first, *lines = _unpacked(path).split(b"\n")
         heading = shapes.checked(shapes.parsed(first, "its head"), _HEAD, "its head")
         if (heading["notebook"], heading["recorded"]) != (head.notebook, head.recorded):
             raise refused(path, "it is of another recording")

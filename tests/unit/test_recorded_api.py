@@ -299,3 +299,32 @@ def test_a_push_that_changes_nothing_else_changes_no_piece():
 @pytest.mark.parametrize(("place", "path"), [("default/b:15000", "/config_dump"), ("default/a:15000", "/quitquitquit")])
 def test_what_was_not_written_down_is_not_shown(place, path):
     assert views.shown(dict(views.pieces("default/a:15000", json.dumps(DUMP))), place, path) is None
+
+
+# -- what kinds have for fields -----------------------------------------------------------------------------
+class Schemas(Fake):
+    """An API server that tells of these groups' fields; `asked` counts its answers."""
+
+    def __init__(self, *groups: str) -> None:
+        super().__init__()
+        self.groups, self.asked = groups, []
+
+    def kubernetes(self, method, path, body, query, content_type):
+        self.asked.append(path)
+        told = {group: {"serverRelativeURL": f"/openapi/v3/{group}?hash=1"} for group in self.groups}
+        return json.dumps({"paths": told} if path == "/openapi/v3" else {"of": path})
+
+
+def test_fields_are_kept_once_for_all_recordings(tmp_path):
+    path = tmp_path / "openapi.xz"
+    assert state.schemas(path) == {}
+    state.keep_schemas(Schemas("api/v1"), path)
+    state.keep_schemas(again := Schemas("api/v1"), path)
+    assert again.asked == ["/openapi/v3"]
+    state.keep_schemas(Schemas("api/v1", "apis/networking.istio.io/v1"), path)
+    kept = state.schemas(path)
+    assert json.loads(kept[DOCUMENT, "/openapi/v3/api/v1"]) == {"of": "/openapi/v3/api/v1"}
+    assert set(json.loads(kept[DOCUMENT, "/openapi/v3"])["paths"]) == {"api/v1", "apis/networking.istio.io/v1"}
+    path.write_bytes(b"?")
+    with pytest.raises(LabError, match=r"openapi\.xz"):
+        state.schemas(path)
