@@ -829,7 +829,19 @@ def test_an_object_waits_for_the_proxies_that_it_is_for(mesh):
     mesh.stored = {f"{PATH}/gateways/front": gateway}
     spec = {"gateways": ["front"], "hosts": ["*"]}
     assert pods_for({**VIRTUAL_SERVICE, "spec": spec}) == ["gateway"]
-    assert pods_for({**VIRTUAL_SERVICE, "apiVersion": "v1", "kind": "Service"}) == []
+    assert pods_for({**VIRTUAL_SERVICE, "apiVersion": "v1", "kind": "ConfigMap"}) == []
+
+
+def test_an_object_of_the_gateway_api_waits_for_its_parents_and_a_service_for_everybody(mesh):
+    with_envoys(mesh, reviews=Envoy(mesh, 0.1))
+    mesh.add("front", Envoy(mesh, 0.1), "default", {"gateway.networking.k8s.io/gateway-name": "front"}, ())
+    route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
+    gateway, service = {"name": "front"}, {"kind": "Service", "group": "", "name": "reviews"}
+    assert pods_for({**route, "spec": {"parentRefs": [gateway]}}) == ["front"]
+    assert pods_for({**route, "spec": {"parentRefs": [service]}}) == ["reviews"]
+    assert pods_for({**route, "kind": "ReferenceGrant", "spec": {}}) == ["reviews", "front"]
+    assert pods_for({"apiVersion": "v1", "kind": "Service"}) == ["reviews", "front"]
+    assert pods_for({**route, "kind": "Gateway", "spec": {}}) == []
 
 
 def pods_for(document):

@@ -14,6 +14,8 @@ from labkit.mesh.workloads import PROXY, running_containers
 from labkit.settings import NAMESPACE
 
 ADMIN_PORT = 15000  # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
+GATEWAY_API = "gateway.networking.k8s.io"
+_EVERYBODYS = {("", "Service"), ("", "Endpoints"), ("discovery.k8s.io", "EndpointSlice")}
 
 Pod = dict[str, Any]
 
@@ -40,13 +42,19 @@ def with_proxy(namespace: str = "", labels: Mapping[str, str] | None = None) -> 
 
 
 def concerned(document: Mapping[str, Any]) -> list[Pod]:
-    """The proxies that an Istio object is for, by its own words; none for an object that is not Istio's.
+    """The proxies that an object is for, by its own words; none for one of which istiod makes no configuration.
 
-    Its selector decides, or the gateways that it names; else it is for each sidecar of its namespace, and in Istio's
-    own namespace for each of the mesh. https://istio.io/latest/docs/reference/config/
+    An Istio object's selector decides, or the gateways that it names; else it is for each sidecar of its namespace, and
+    in Istio's own namespace for each of the mesh. https://istio.io/latest/docs/reference/config/. A route of the
+    Gateway API is for its parents: https://gateway-api.sigs.k8s.io/mesh/. Services are everybody's.
     """
     spec, namespace = document.get("spec") or {}, document["metadata"]["namespace"]
-    if not document["apiVersion"].partition("/")[0].endswith("istio.io"):
+    group = document["apiVersion"].rpartition("/")[0]
+    if group == GATEWAY_API:
+        return _by_gateway_api(document)
+    if (group, document["kind"]) in _EVERYBODYS:
+        return with_proxy()
+    if not group.endswith("istio.io"):
         return []
     if document["kind"] == "Gateway":
         return with_proxy(labels=spec.get("selector"))
@@ -84,6 +92,26 @@ def _behind(gateway: str, namespace: str) -> list[Pod]:
     scope, _, name = gateway.rpartition("/")
     found = objects.find("gateways", name, scope or namespace, group="networking.istio.io")
     return with_proxy(labels=found["spec"].get("selector")) if found else []
+
+
+def _by_gateway_api(document: Mapping[str, Any]) -> list[Pod]:
+    metadata = document["metadata"]
+    if document["kind"] == "Gateway":
+        return _of_gateway(metadata["name"], metadata["namespace"])
+    parents = (document.get("spec") or {}).get("parentRefs")
+    if parents is None:
+        return with_proxy()  # a grant, or a policy for whoever calls a Service
+    found: list[Pod] = []
+    for parent in parents:
+        is_service = parent.get("kind", "Gateway") == "Service"
+        scope = parent.get("namespace", metadata["namespace"])
+        found += _sidecars("") if is_service else _of_gateway(parent["name"], scope)
+    return found
+
+
+def _of_gateway(name: str, namespace: str) -> list[Pod]:
+    """Istio labels what it deploys for a Gateway: https://gateway-api.sigs.k8s.io/geps/gep-1762/"""
+    return with_proxy(namespace, {"gateway.networking.k8s.io/gateway-name": name})
 
 
 def _sidecars(namespace: str) -> list[Pod]:
