@@ -72,6 +72,8 @@ ISTIO_RELEASES = "https://github.com/istio/istio/releases/download"
 GATEWAY_API_RELEASES = "https://github.com/kubernetes-sigs/gateway-api/releases/download"
 DOCKER_HUB = "https://registry-1.docker.io"
 GITHUB_API = "https://api.github.com/repos"
+ISTIO_DOCS = "https://istio.io/latest/docs/"
+EXAM_PAGE = "https://training.linuxfoundation.org/certification/istio-certified-associate-ica/"
 ISTIO_SOURCES = "https://raw.githubusercontent.com/istio/istio"
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -9,7 +9,6 @@ from labkit.course.checks import Check
 from labkit.course.components import Component
 from labkit.course.predictions import Prediction
 
-DOCS = "https://istio.io/latest/docs/"
 Path = Literal["two hours", "a day", "everything"]
 PATHS: tuple[Path, ...] = get_args(Path)
 
@@ -33,7 +32,7 @@ class Lab:
     """`start`: the components that are ready when it begins, and nothing else.
 
     path: the shortest of the three ways through the course that it lies on; the longer ones take it in.
-    exam, pages: what `labkit.course.map` tells of it: topics of the exam as `domain: topic`, and pages below DOCS.
+    exam, pages: what the map tells of it: topics of the exam as `domain: topic`, and pages below Istio's docs.
     The predictions are known as `NUMBER.1`, `NUMBER.2` … in their order, and so are the exercises.
     """
 

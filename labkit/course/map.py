@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from labkit.course import agenda, labs
-from labkit.course.lab import DOCS, PATHS, Lab
+from labkit.course.lab import PATHS, Lab
+from labkit.settings import ISTIO_DOCS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-EXAM_PAGE = "https://training.linuxfoundation.org/certification/istio-certified-associate-ica/"
 # Domains of the Istio Certified Associate since August 2025, each with its share of the marks in per cent:
 # https://training.linuxfoundation.org/istio-certified-associate-ica-program-changes/
 SHARES = {"installation": 20, "traffic": 35, "security": 25, "troubleshooting": 20}
@@ -51,7 +51,7 @@ def topics(lab: Lab) -> tuple[str, ...]:
 
 def pages(lab: Lab) -> tuple[str, ...]:
     """Istio's own pages on what a lab is about."""
-    return tuple(DOCS + page for page in lab.pages)
+    return tuple(ISTIO_DOCS + page for page in lab.pages)
 
 
 def uncovered() -> tuple[str, ...]:

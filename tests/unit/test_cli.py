@@ -22,7 +22,9 @@ def labkit(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env={**os.environ, **env}, text=True, capture_output=True, timeout=60)
 
 
-COMMANDS = ["doctor", "up", "down", "status", "images", "progress", "record", "bench", "versions", "lab", "engine"]
+COMMANDS = [
+    "doctor", "up", "down", "status", "images", "progress", "agenda", "record", "bench", "versions", "lab", "engine",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -31,12 +33,19 @@ def test_help_knows_every_command(command):
     assert labkit(command, "--help").returncode == 0
 
 
-def test_progress_tells_how_many_predictions_came_true(tmp_path):
+def test_progress_is_shown_and_written_down(tmp_path):
     home = {"LABKIT_HOME": str(tmp_path)}
     assert "No prediction" in labkit("progress", **home).stdout
     kept = {"07.1": {"predicted": "a", "right": True}, "07.2": {"predicted": "b", "right": False}}
-    (tmp_path / "predictions.json").write_text(json.dumps(kept))
-    assert "07: 1 of 2" in labkit("progress", **home).stdout
+    (tmp_path / "progress.json").write_text(json.dumps({"version": 1, "predictions": kept}))
+    assert "came true: 1 of 2" in labkit("progress", **home).stdout
+    assert str(tmp_path / "mine.html") in labkit("progress", "--export", str(tmp_path / "mine.html"), **home).stdout
+    assert (tmp_path / "mine.html").exists()
+
+
+def test_an_agenda_is_planned_and_too_short_a_class_is_told():
+    assert labkit("agenda", "--hours", "2").stdout.startswith("0:00  00  Start here")
+    assert labkit("agenda", "--hours", "0.1").returncode == 2
 
 
 def test_an_error_is_told_without_a_traceback(tmp_path):

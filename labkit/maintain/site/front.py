@@ -9,6 +9,7 @@ from pathlib import Path
 
 from labkit.course import agenda, labs
 from labkit.course import map as course_map
+from labkit.settings import EXAM_PAGE
 
 _READING = """
 Every page here is one of the course's notebooks as it ran on a real mesh. Nothing was tidied up afterwards: the
@@ -20,7 +21,7 @@ Three ways lead through it, each with the time that its labs take, reading and r
 (`labkit agenda --hours 3` plans a class of any length):
 """
 _EXAM = f"""
-The topics are those of the [Istio Certified Associate]({course_map.EXAM_PAGE}), an exam of the Linux Foundation's:
+The topics are those of the [Istio Certified Associate]({EXAM_PAGE}), an exam of the Linux Foundation's:
 {", ".join(f"{domain} {share} %" for domain, share in course_map.SHARES.items())}.
 """
 
