@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from fake import Fake
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -240,9 +242,11 @@ def test_a_damaged_state_is_refused_with_its_file(tmp_path, spoil):
 
 
 def test_a_secret_is_not_written_down(tmp_path):
-    key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n-----END PRIVATE KEY-----"
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     with pytest.raises(LabError):
-        state.write(tmp_path / "05.state.xz", HEAD, [(0, AT, [("log", "a/b/c", key)])])
+        state.write(tmp_path / "05.state.xz", HEAD, [(0, AT, [("log", "a/b/c", key.decode())])])
 
 
 class Cluster(Fake):
