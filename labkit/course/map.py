@@ -26,14 +26,11 @@ BY_FAULT = "troubleshooting: configuration"  # what a planted fault practises
 
 
 def frame() -> pd.DataFrame:
-    """The labs in their order: lab, title, way (the shortest that it lies on), minutes, exam (its topics), page."""
+    """The labs in their order: lab, title, way (the shortest that it lies on), exam (its topics), page."""
     import pandas as pd
 
-    rows = [
-        (lab.number, lab.title, lab.path, agenda.minutes(lab), ", ".join(topics(lab)), pages(lab)[0])
-        for lab in labs.LABS
-    ]
-    return pd.DataFrame(rows, columns=["lab", "title", "way", "minutes", "exam", "page"])
+    rows = [(lab.number, lab.title, lab.path, ", ".join(topics(lab)), pages(lab)[0]) for lab in labs.LABS]
+    return pd.DataFrame(rows, columns=["lab", "title", "way", "exam", "page"])
 
 
 def ways() -> dict[str, tuple[tuple[str, ...], int]]:

@@ -49,7 +49,7 @@ def up(until: str = "bookinfo") -> None:
 def goto(number: str | None = None) -> Place | Table:
     """Bring any cluster, in whatever state, to the start of a lab: `goto("05")`.
 
-    Without a number: where one can go. The labs as a table: lab, title, way, minutes, exam, page.
+    Without a number: where one can go. The labs as a table: lab, title, way, exam, page.
     """
     if number is None:
         from labkit.show import table
