@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from labkit import backend
-from labkit.api import access
 from labkit.backend.live import environment
 from labkit.cluster import sources
 from labkit.cluster.source import ensure_release
@@ -27,6 +26,8 @@ def open_way() -> Path:
     The reader's own kubeconfig is only read. Raises LabError: no such context, no namespace named, or one that is no
     reader's own.
     """
+    from labkit.api import access
+
     s = settings()
     readers = {"KUBECONFIG": s.readers_kubeconfig}
     _refuse_namespace(_own_namespace(readers))
