@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import yaml
 
-from labkit.api import access, relay
+from labkit.api import access, credentials, relay
 from labkit.errors import LabError
 
 OURS = "reader"
@@ -107,7 +107,7 @@ def world(tmp_path_factory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("r")
     upstream = Upstream(folder / "s")
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
-    certificate, identity = access._identity(folder)
+    certificate, identity = credentials.identity(folder)
     assert identity.stat().st_mode & 0o777 == 0o600
     served = relay.Relay(folder / "s", OURS, identity)
     served.start()
