@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labkit.show.colours import colour
@@ -52,5 +53,6 @@ def propagation_clock(clock: pd.DataFrame, title: str = "From apply until each p
         waiting = Label((0, rows[pod]), "\N{NO-BREAK SPACE}waiting …", anchor="start")
         marks.append(Dots(points, colour(pod), hover, 5) if points else waiting)
     x = Axis.from_zero("time since apply (ms)", spread(clock["milliseconds"].dropna())[1])
+    x = replace(x, low=-x.high / 40)  # a dot at zero stands clear of the names
     y = Axis.names("pod", list(medians.index), downwards=True)
     return Figure(title, f"{title}: {len(rows)} proxies", (Panel(x, y, tuple(marks), 26 * len(rows)),))

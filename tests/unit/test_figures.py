@@ -357,6 +357,7 @@ def test_pods_stand_from_fast_to_slow_and_who_waits_is_said():
     dots = {point for mark in panel.marks if isinstance(mark, Dots) for point in mark.points}
     assert dots == {(10.0, 0.0), (14.0, 0.0), (90.0, 1.0)}
     assert [mark.point[1] for mark in panel.marks if isinstance(mark, Label)] == [2]
+    assert panel.x.low < 0  # where a dot at zero would lie on the names
 
 
 # -- certificates ---------------------------------------------------------------------------------
