@@ -6,6 +6,7 @@ https://istio.io/latest/docs/tasks/observability/logs/access-log/#default-access
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Set
 from typing import TYPE_CHECKING
 
@@ -117,15 +118,17 @@ def _log(pod: Pod) -> str:
 
 
 def _of_request(request_id: str, pods: list[Pod]) -> list[dict[str, str]]:
-    logs = {pod["metadata"]["name"]: _log(pod) for pod in pods}
-    parsed = [{"proxy": name, **parse(line)} for name, log in logs.items() for line in log.splitlines()]
+    logs = [(pod["metadata"]["name"], pod["metadata"].get("labels", {}).get("app", ""), _log(pod)) for pod in pods]
+    parsed = [{"proxy": name, "app": app, **parse(line)} for name, app, log in logs for line in log.splitlines()]
     return [line for line in parsed if line.get("x_request_id") == request_id]
 
 
 def _answered(lines: list[dict[str, str]]) -> bool:
-    """Whether each call between two proxies was logged at both of its ends."""
-    inbound = [line for line in lines if line["upstream_cluster"].startswith("inbound")]
-    return bool(inbound) and 2 * len(inbound) == len(lines)
+    """Whether each call between two proxies was logged at both of its ends: each proxy writes when it sees fit."""
+    clusters = [line["upstream_cluster"].split("|") for line in lines]
+    called = Counter(cluster[3].partition(".")[0] for cluster in clusters if cluster[0] == "outbound")
+    served = Counter(line["app"] for line in lines if line["upstream_cluster"].startswith("inbound"))
+    return bool(served) and called == served
 
 
 def _about(path: str, pod: Pod) -> list[dict[str, str]]:

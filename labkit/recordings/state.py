@@ -121,7 +121,8 @@ def keep_schemas(mesh: Backend, path: Path) -> None:
     if told.keys() <= index["paths"].keys():
         return
     for name in told.keys() - index["paths"].keys():
-        kept[DOCUMENT, f"{SCHEMAS}/{name}"] = _scrubbed(_asked(mesh, f"{SCHEMAS}/{name}"))
+        # as it is: it tells of kinds alone, and a field that is called `machineID` is no machine's id
+        kept[DOCUMENT, f"{SCHEMAS}/{name}"] = _asked(mesh, f"{SCHEMAS}/{name}")
     kept[DOCUMENT, SCHEMAS] = json.dumps({"paths": {**index["paths"], **told}})
     _pack(path, json.dumps([[*key, text] for key, text in kept.items()]))
 

@@ -191,8 +191,8 @@ class Hops(Pod):
         return backend.Response(200, {}, "", 0.01)
 
     def kubernetes(self, method, path, body, query, content_type):
-        pods = [{"metadata": {"name": name, "namespace": "default"}, "status": {"phase": "Running"},
-                 "spec": {"containers": [{"name": "istio-proxy"}]}} for name in self.LOGS]  # fmt: skip
+        pods = [{"metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
+                 "status": {"phase": "Running"}, "spec": {"containers": [{"name": "istio-proxy"}]}} for name in self.LOGS]  # fmt: skip
         if path.endswith("/pods"):
             return json.dumps({"kind": "PodList", "apiVersion": "v1", "items": pods[1:]})
         if not path.endswith("/log"):
@@ -211,6 +211,16 @@ def test_a_page_is_opened_and_followed_from_proxy_to_proxy_until_each_call_was_l
     assert list(found.direction) == ["outbound", "inbound"] * 3
     assert set(found.milliseconds) == {7}
     assert hops.looks == 2
+
+
+def test_as_many_lines_are_not_both_ends_of_each_call():
+    """reviews has told of its call already, and productpage only of the one before."""
+    lines = [("", "outbound|9080||productpage.default"), ("", "outbound|9080||details.default"),
+             ("details", "inbound|9080||"), ("reviews", "inbound|9080||")]  # fmt: skip
+    told = [{"app": app, "upstream_cluster": cluster} for app, cluster in lines]
+    assert not access_log._answered(told)
+    missing = [("productpage", "inbound|9080||"), ("", "outbound|9080|v1|reviews.default")]
+    assert access_log._answered([*told, *({"app": app, "upstream_cluster": cluster} for app, cluster in missing)])
 
 
 ISSUER = tokens.Issuer("https://login.bookshop.example")
