@@ -192,7 +192,8 @@ class Hops(Pod):
 
     def kubernetes(self, method, path, body, query, content_type):
         pods = [{"metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
-                 "status": {"phase": "Running"}, "spec": {"containers": [{"name": "istio-proxy"}]}} for name in self.LOGS]  # fmt: skip
+                 "spec": {"containers": [{"name": "istio-proxy"}]}, "status": {"phase": "Running"}}
+                for name in self.LOGS]  # fmt: skip
         if path.endswith("/pods"):
             return json.dumps({"kind": "PodList", "apiVersion": "v1", "items": pods[1:]})
         if not path.endswith("/log"):
