@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import time
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -82,17 +84,22 @@ def told(done: Completed) -> tuple[int, str]:
     return done.returncode, re.sub(r"https://127\.0\.0\.1:\d+", "SERVER", re.sub(r"[ \t]+", " ", text))
 
 
+def timed(do: Callable[[], Completed]) -> tuple[Completed, float]:
+    began = time.monotonic()
+    return do(), time.monotonic() - began
+
+
 def test_reading_commands_answer_as_the_live_mesh_does(bookinfo_in_the_mesh):
     looking = Looking()
     looking.see(state.observe(Live()), backend.unix_time())
     other, slow = [], []
     for line in COMMANDS:
         command = Command(tuple(shlex.split(line)), timeout=60)
-        live = told(Live().perform(command))
-        began = time.monotonic()
-        played = looking.answer(command)
-        slow += [line] if time.monotonic() - began > QUICK else []
-        other += [line] if played is None or told(played) != live else []
+        live, takes_live = timed(partial(Live().perform, command))
+        played, takes = timed(partial(looking.answer, command))
+        # on a machine that is busy the live one takes its time, too
+        slow += [line] if takes > max(QUICK, 2 * takes_live) else []
+        other += [line] if played is None or told(played) != told(live) else []
     assert len(COMMANDS) >= 120
     assert len(other) <= (1 - ENOUGH) * len(COMMANDS), other
     assert slow == []
