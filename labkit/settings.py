@@ -64,6 +64,8 @@ NAMESPACE = _namespace()  # the reader's, for as long as a kernel lives
 GATEWAY_HOST = "127.0.0.1"
 GATEWAY_PORT = 8080
 GATEWAY_NODE_PORT = 30080
+# https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
+ADMIN_PORT, DEBUG_PORT = 15000, 15014  # Envoy's, istiod's
 
 # -- where releases are published -------------------------------------------------------------
 KIND_RELEASES = "https://github.com/kubernetes-sigs/kind/releases/download"

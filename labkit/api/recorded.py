@@ -114,15 +114,15 @@ def _answer(state: State, at: float, asked: Asked) -> Answer:
         names = [name for name in names if name.rpartition("/")[2] == found["name"]]
         if not names or found["beneath"] not in (None, "status", "scale"):
             raise Refusal(404, "NotFound", f'{_of_group(found)} "{found["name"]}" not found')
-    held = [(json.loads(state[collection, name]), name) for name in sorted(names)]
-    chosen = [(each, name) for each, name in held if _matches(each["object"], asked.query)]
+    held = [json.loads(state[collection, name]) for name in sorted(names)]
+    chosen = [each for each in held if _matches(each["object"], asked.query)]
     if "sendInitialEvents" in asked.query:  # who is refused this lists first, and then watches
         raise Refusal(422, "Invalid", "sendInitialEvents is forbidden: the mesh is a recorded one")
     if asked.query.get("watch") in ("true", "1"):
         return Answer(200, "", watch=True)
     if "as=Table" in asked.accept:
-        return Answer(200, json.dumps(_table(state, collection, [each for each, _ in chosen], at, asked.query)))
-    objects = [{**each["object"], "apiVersion": version} for each, _ in chosen]
+        return Answer(200, json.dumps(_table(state, collection, chosen, at, asked.query)))
+    objects = [{**each["object"], "apiVersion": version} for each in chosen]
     if found["name"]:
         return Answer(200, json.dumps(objects[0]))
     return Answer(200, json.dumps({**_list_kind(state, found), "metadata": {"resourceVersion": "1"}, "items": objects}))

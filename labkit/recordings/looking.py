@@ -23,7 +23,7 @@ from labkit.backend.live import environment, processes
 from labkit.backend.requests import Command, Forward, Kubernetes, PodGet, Request
 from labkit.recordings import files, state
 from labkit.recordings.files import Recording
-from labkit.settings import NAMESPACE, settings
+from labkit.settings import ADMIN_PORT, NAMESPACE, settings
 
 # What asks the API server for objects, tables and logs, and nothing else
 LOOKS: Mapping[str, set[tuple[str, ...]]] = {
@@ -44,7 +44,6 @@ DUMPS = {
     **dict.fromkeys(("all", "bootstrap", "cluster", "ecds", "listener", "route", "secret"), views.WITH_ENDPOINTS),
     "endpoint": "/clusters?format=json",
 }
-ADMIN_PORT = 15000
 _SHOWN = (views.VIEW, views.DUMP)
 PATIENCE = 30.0  # seconds that a command may take
 
@@ -91,7 +90,7 @@ class Looking:
         """The program that would answer if it were here; "" where that would not help."""
         if not isinstance(request, Command) or request.changes or not self._now[0]:
             return ""
-        asked = commands.commands_of(request.argv[-1]) if _program(request.argv) == "bash" else [list(request.argv)]
+        asked = _asked(request.argv)
         absent = (_program(each) for each in asked if _program(each) in commands.PROGRAMS and not _is_there(each))
         return next(absent, "")
 
@@ -110,7 +109,7 @@ class Looking:
             return self._of_a_proxy(command, said)
         if said and said.program == "kubectl" and not _is_there(command.argv):
             return self._without_kubectl(command, said)
-        asked = commands.commands_of(command.argv[-1]) if _program(command.argv) == "bash" else [list(command.argv)]
+        asked = _asked(command.argv)
         return self._run(command) if asked and all(map(_looks, asked)) else None
 
     def _without_kubectl(self, command: Command, said: commands.Words) -> Completed | None:
@@ -165,6 +164,11 @@ def _looks(argv: Sequence[str]) -> bool:
         said.verb[: len(verb)] == verb for verb in LOOKS[program]
     )
     return asks and not said.changes and _is_there(argv)
+
+
+def _asked(argv: Sequence[str]) -> list[list[str]]:
+    """The command itself, or those of a script."""
+    return commands.commands_of(argv[-1]) if _program(argv) == "bash" else [list(argv)]
 
 
 def _program(argv: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ from labkit.errors import LabError
 from labkit.recordings import shapes
 from labkit.recordings.files import Head, refused
 from labkit.recordings.scrub import scrubbed, secrets
+from labkit.settings import ADMIN_PORT, DEBUG_PORT
 
 Change = tuple[str, str, str | None]  # what, name, text; of what is gone, None
 
@@ -50,8 +51,10 @@ class Views:
 
 # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
 VIEWS = {
-    "istio-proxy": Views(15000, (views.WITH_ENDPOINTS, "/clusters?format=json", "/listeners?format=json", "/certs")),
-    "discovery": Views(15014, ("/debug/syncz",)),
+    "istio-proxy": Views(
+        ADMIN_PORT, (views.WITH_ENDPOINTS, "/clusters?format=json", "/listeners?format=json", "/certs")
+    ),
+    "discovery": Views(DEBUG_PORT, ("/debug/syncz",)),
 }
 _HEAD = {"notebook": str, "recorded": str}
 _MOMENT = {"cell": shapes.count, "at": float, "changes": [(str, str, shapes.either(str, type(None)))]}

@@ -11,9 +11,8 @@ from labkit.errors import LabError
 from labkit.mesh import injection, objects
 from labkit.mesh.istio import NAMESPACE as ISTIO
 from labkit.mesh.workloads import PROXY, running_containers
-from labkit.settings import NAMESPACE
+from labkit.settings import ADMIN_PORT, NAMESPACE
 
-ADMIN_PORT = 15000  # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
 GATEWAY_API = "gateway.networking.k8s.io"
 _EVERYBODYS = {("", "Service"), ("", "Endpoints"), ("discovery.k8s.io", "EndpointSlice")}
 

@@ -15,11 +15,11 @@ from labkit.mesh import objects
 from labkit.mesh.istio import CONTROL_PLANE
 from labkit.mesh.istio import NAMESPACE as ISTIO
 from labkit.mesh.proxy.dump import Rejection, snapshot
+from labkit.settings import DEBUG_PORT
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DEBUG_PORT = 15014
 _TYPES = {"clusters": "cds", "listeners": "lds", "endpoints": "eds", "routes": "rds"}
 _SECTIONS = {
     "type.googleapis.com/envoy.config.cluster.v3.Cluster": "clusters",
