@@ -85,7 +85,7 @@ def _record(path: Path, asked: Path) -> None:
         cells=tuple(_marks(code(notebook), cells)),
     )
     files.write(files.of(path.stem), heading, map(_played, cells))
-    moments = ((n, cell["moment"]["at"], cell["moment"]["changes"]) for n, cell in enumerate(cells) if cell["moment"])
+    moments = [(n, cell["moment"]["at"], cell["moment"]["changes"]) for n, cell in enumerate(cells) if cell["moment"]]
     state.write(state.of(files.of(path.stem)), heading, moments)
     state.keep_schemas(Live(), files.schemas())
     _without_check_at_the_start(notebook)

@@ -64,6 +64,7 @@ def course(tmp_path, monkeypatch):
 UNIT, LIVE_TEST = "test_b_unit.py::test_unit", "test_a_live.py::test_live"
 FIRST = ["notebooks/00.ipynb::Cell 0", "notebooks/01.ipynb::Cell 0"]
 AGAIN = ["notebooks/00.ipynb (again)::Cell 0", "notebooks/01.ipynb (again)::Cell 0"]
+SEEDS = (2, 0)  # one that keeps the order, and one that turns it
 
 
 def test_unit_tests_then_the_notebooks_twice_then_the_live_tests(course):
@@ -79,14 +80,14 @@ def second_time(course, *options: str) -> list[str]:
 
 
 def test_the_second_time_is_in_the_order_of_its_seed(course):
-    orders = [second_time(course, f"--seed={seed}") for seed in range(8)]
-    assert {tuple(order) for order in orders} == {tuple(AGAIN), tuple(reversed(AGAIN))}
-    assert second_time(course, "--seed=3") == orders[3]
+    orders = [second_time(course, f"--seed={seed}") for seed in SEEDS]
+    assert orders == [AGAIN, AGAIN[::-1]]
+    assert second_time(course, f"--seed={SEEDS[0]}") == orders[0]
 
 
 def test_one_of_two_is_drawn_by_the_seed(course):
-    draws = [[event for event in course("--again=1", f"--seed={seed}")[1] if "(again)" in event] for seed in range(8)]
-    assert {tuple(draw) for draw in draws} == {(each,) for each in AGAIN}
+    draws = [[event for event in course("--again=1", f"--seed={seed}")[1] if "(again)" in event] for seed in SEEDS]
+    assert draws == [[each] for each in AGAIN]
 
 
 def test_each_run_says_its_seed_and_cells_stay_in_order(course, tmp_path, capfd):
