@@ -13,8 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from labkit.api import forwarding
 from labkit.api.credentials import HOST, identity, written
 from labkit.api.recorded import Answer, Asked
+from labkit.api.spdy import Malformed
 from labkit.backend.concurrency import beside
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ class Served:
     folder: holds `config`, the kubeconfig that leads to it, and nothing else of worth; it ends with it.
     """
 
-    def __init__(self, answer: Callable[[Asked], Answer], context: str) -> None:
-        self._answer, self._token = answer, secrets.token_urlsafe(32)
+    def __init__(self, answer: Callable[[Asked], Answer], shown: forwarding.Shown, context: str) -> None:
+        self._answer, self._shown, self._token = answer, shown, secrets.token_urlsafe(32)
         self._left = TemporaryDirectory(prefix="istio-lab-")
         self.folder = Path(self._left.name)
         certificate, own_identity = identity(self.folder)
@@ -78,6 +80,8 @@ class Served:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), self._token.encode()):
             return web.json_response({"kind": "Status", "status": "Failure", "code": 401}, status=401)
+        if (forward := forwarding.PATH.fullmatch(request.path)) and "Upgrade" in request.headers:
+            return await self._forwarded(request, f"{forward['namespace']}/{forward['pod']}")
         query = {name: request.query[name] for name in request.query}
         found = self._answer(Asked(request.method, request.path, query, request.headers.get("Accept", "")))
         headers = {"Warning": f'299 - "{found.warning}"'} if found.warning else {}
@@ -87,3 +91,20 @@ class Served:
         await going.prepare(request)
         await asyncio.sleep(WATCHED)
         return going
+
+    async def _forwarded(self, request: web.BaseRequest, pod: str) -> web.StreamResponse:
+        from aiohttp import WSMsgType, web
+
+        socket = web.WebSocketResponse(protocols=[forwarding.PROTOCOL])
+        await socket.prepare(request)
+        forwarded = forwarding.Forwarded(pod, self._shown)
+        async for message in socket:
+            if message.type is not WSMsgType.BINARY:
+                break
+            try:
+                if answer := forwarded.received(message.data):
+                    await socket.send_bytes(answer)
+            except Malformed:
+                break
+        await socket.close()
+        return socket

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from labkit.api.recorded import Key, State
 
@@ -47,13 +48,18 @@ def pieces(place: str, dump: str) -> Iterator[tuple[Key, str]]:
 
 
 def shown(state: State, place: str, path: str) -> str | None:
-    """What `place` (NAMESPACE/POD:PORT) shows at a path; None where that was not written down."""
-    if path not in (DUMPED, WITH_ENDPOINTS):
+    """What `place` (NAMESPACE/POD:PORT) shows at a path; None where that was not written down.
+
+    Of a dump under a mask all is shown, what the mask leaves out, too.
+    """
+    asked = urlsplit(path)
+    query = parse_qs(asked.query, keep_blank_values=True)
+    if asked.path != DUMPED or query.keys() - {"include_eds", "mask"}:
         return state.get((VIEW, f"{place} {path}"))
     if (DUMP, place) not in state:
         return None
     configs = [{name: _whole(state, value) for name, value in each.items()} for each in json.loads(state[DUMP, place])]
-    chosen = [each for each in configs if path == WITH_ENDPOINTS or each["@type"] != _ENDPOINTS]
+    chosen = [each for each in configs if "include_eds" in query or each["@type"] != _ENDPOINTS]
     return json.dumps({"configs": chosen}, indent=1)
 
 

@@ -6,6 +6,7 @@ API on 127.0.0.1.
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 from labkit import commands
 from labkit.api import getting, recorded, views
+from labkit.api.proxy_status import proxy_status
 from labkit.api.recorded import Answer, Asked
 from labkit.api.serving import Served
 from labkit.backend.answers import Completed, kubernetes_error
@@ -25,25 +27,28 @@ from labkit.recordings import files, state
 from labkit.recordings.files import Recording
 from labkit.settings import ADMIN_PORT, NAMESPACE, settings
 
-# What asks the API server for objects, tables and logs, and nothing else
+# What asks the API server for objects, tables and logs, or a proxy for its views, and nothing else
 LOOKS: Mapping[str, set[tuple[str, ...]]] = {
     "kubectl": {
         ("get",), ("describe",), ("logs",), ("events",), ("wait",), ("version",), ("api-resources",), ("api-versions",),
         ("cluster-info",), ("explain",), ("rollout", "history"), ("rollout", "status"), ("config", "current-context"),
         ("config", "get-contexts"), ("config", "view"),
     },
-    "istioctl": {("analyze",), ("validate",), ("tag", "list")},
+    "istioctl": {
+        ("analyze",), ("validate",), ("tag", "list"), ("experimental", "describe"), ("experimental", "authz", "check"),
+        *(("proxy-config", view) for view in (
+            "all", "bootstrap", "cluster", "ecds", "endpoint", "listener", "route", "secret",
+        )),
+    },
 }  # fmt: skip
 # What a reader's pipeline may hold beside them: it reads what they print
 FILTERS = {
     "awk", "base64", "cat", "column", "cut", "diff", "echo", "grep", "head", "jq", "nl", "printf", "sed", "sort",
     "tail", "tr", "uniq", "wc",
 }  # fmt: skip
-# What istioctl's proxy-config reads of a proxy, by its verb
-DUMPS = {
-    **dict.fromkeys(("all", "bootstrap", "cluster", "ecds", "listener", "route", "secret"), views.WITH_ENDPOINTS),
-    "endpoint": "/clusters?format=json",
-}
+# What a reader's curl may be told when it asks a proxy's admin port, and answers with nothing but the page
+_QUIET = {"-s", "-S", "-f", "-sS", "-fsS", "-sSf", "-fs", "-sf", "--silent", "--show-error", "--fail"}
+_ADMIN = re.compile(r"(?:http://)?(?:localhost|127\.0\.0\.1):(\d+)(/\S*)")
 _SHOWN = (views.VIEW, views.DUMP)
 PATIENCE = 30.0  # seconds that a command may take
 
@@ -105,36 +110,28 @@ class Looking:
 
     def _command(self, command: Command) -> Completed | None:
         said = commands.read(command.argv) if _program(command.argv) in commands.PROGRAMS else None
-        if said and said.verb[:1] == ("proxy-config",) and _is_there(command.argv):
+        if said and said.verb == ("exec",):
             return self._of_a_proxy(command, said)
+        if said and said.verb == ("proxy-status",):
+            return _printed(command, proxy_status(*self._now, said))
         if said and said.program == "kubectl" and not _is_there(command.argv):
-            return self._without_kubectl(command, said)
+            return _printed(command, getting.get(*self._now, said))
         asked = _asked(command.argv)
         return self._run(command) if asked and all(map(_looks, asked)) else None
 
-    def _without_kubectl(self, command: Command, said: commands.Words) -> Completed | None:
-        told = getting.get(*self._now, said)
-        return Completed(command.argv, told.status, told.stdout, told.stderr, 0.0) if told else None
-
     def _of_a_proxy(self, command: Command, said: commands.Words) -> Completed | None:
-        """istioctl is given the proxy's dump as a file, in place of the pod to get it from."""
+        """A view, for whoever asks for it from within the pod."""
+        asked = _view_asked(said.inner)
         pod = self._pod(said.arguments[0], said.flags.get("namespace", [NAMESPACE])[-1]) if said.arguments else None
-        path = DUMPS.get(said.verb[-1])
-        dump = views.shown(self._now[0], f"{pod}:{ADMIN_PORT}", path) if pod and path else None
-        if dump is None or "file" in said.flags:
-            return None
-        file = self._api.folder / "dump.json"
-        file.write_text(dump)
-        words = list(command.argv)
-        words.remove(said.arguments[0])
-        return replace(self._run(replace(command, argv=(*words, "--file", str(file)))), argv=command.argv)
+        view = views.shown(self._now[0], f"{pod}:{asked[0]}", asked[1]) if pod and asked else None
+        return None if view is None else Completed(command.argv, 0, view, "", 0.0)
 
     def _pod(self, named: str, namespace: str) -> str | None:
-        """NAMESPACE/POD that `POD`, `deploy/NAME`, or either with `.NAMESPACE`, means."""
-        name, _, own = named.partition(".")
-        workload = name.rpartition("/")[2] if "/" in name else ""
+        """NAMESPACE/POD that `POD`, `pod/POD` or `deploy/NAME` means."""
+        kind, _, name = named.rpartition("/")
+        workload = kind not in ("", "po", "pod", "pods")
         there = sorted(each for what, each in self._now[0] if what == "/api/v1/pods")
-        wanted = f"{own or namespace}/{workload or name}"
+        wanted = f"{namespace}/{name}"
         return next((each for each in there if each == wanted or (workload and _is_of(each, wanted))), None)
 
     def _run(self, command: Command) -> Completed:
@@ -143,7 +140,10 @@ class Looking:
 
     @cached_property
     def _api(self) -> Served:
-        return Served(self._served_answer, f"kind-{settings().cluster}")
+        return Served(self._served_answer, self._shown, f"kind-{settings().cluster}")
+
+    def _shown(self, place: str, path: str) -> str | None:
+        return views.shown(self._now[0], place, path)
 
     @cached_property
     def _schemas(self) -> recorded.State:
@@ -152,6 +152,10 @@ class Looking:
     def _served_answer(self, asked: Asked) -> Answer:
         seen, at = self._now
         return recorded.answer(self._schemas if asked.path.startswith(state.SCHEMAS) else seen, at, asked)
+
+
+def _printed(command: Command, told: getting.Said | None) -> Completed | None:
+    return Completed(command.argv, told.status, told.stdout, told.stderr, 0.0) if told else None
 
 
 def _looks(argv: Sequence[str]) -> bool:
@@ -164,6 +168,18 @@ def _looks(argv: Sequence[str]) -> bool:
         said.verb[: len(verb)] == verb for verb in LOOKS[program]
     )
     return asks and not said.changes and _is_there(argv)
+
+
+def _view_asked(inner: Sequence[str]) -> tuple[str, str] | None:
+    """The port and the path that a command in a pod asks its own address for, if that is all it does."""
+    match inner:
+        case ("pilot-agent", "request", "GET", path):
+            return str(ADMIN_PORT), f"/{path.removeprefix('/')}"
+        case ("curl", *words):
+            addresses = [word for word in words if word not in _QUIET]
+            found = _ADMIN.fullmatch(addresses[0]) if len(addresses) == 1 else None
+            return (found[1], found[2]) if found else None
+    return None
 
 
 def _asked(argv: Sequence[str]) -> list[list[str]]:

@@ -65,6 +65,7 @@ COMMANDS = (
     "kubectl api-versions", "kubectl version", "kubectl cluster-info", "kubectl rollout history deploy/reviews-v1",
     "kubectl rollout status deploy/reviews-v1", "kubectl wait --for=condition=available deploy/reviews-v1 --timeout=5s",
     "kubectl config current-context", "istioctl analyze", "istioctl analyze -A", "istioctl tag list",
+    "istioctl proxy-status", "istioctl ps -n istio-system", "istioctl ps -v 1",
     *(f"istioctl proxy-config {view} deploy/productpage-v1" for view in (
         "clusters", "listeners", "routes", "endpoints", "secret", "bootstrap",
     )),

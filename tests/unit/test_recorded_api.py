@@ -164,9 +164,16 @@ def test_whatever_is_asked_is_answered(path, selector, fields, accept):
 
 
 # -- whom -------------------------------------------------------------------------------------------
+SHOWN = {("default/a:15000", "/certs"): "{}"}
+
+
+def shown(place: str, path: str) -> str | None:
+    return SHOWN.get((place, path))
+
+
 @pytest.fixture
 def served():
-    serving = Served(lambda asked: recorded.answer(STATE, AT, asked), "kind-istio-lab")
+    serving = Served(lambda asked: recorded.answer(STATE, AT, asked), shown, "kind-istio-lab")
     yield serving
     serving.close()
 
@@ -192,7 +199,7 @@ def test_a_watch_ends_by_itself(served):
 
 
 def test_many_questions_at_once_and_a_second_kernel(served):
-    second = Served(lambda asked: recorded.answer({}, AT, asked), "kind-istio-lab")
+    second = Served(lambda asked: recorded.answer({}, AT, asked), shown, "kind-istio-lab")
     with client(served) as known, ThreadPoolExecutor(50) as pool:
         statuses = set(pool.map(lambda _: known.get("/api/v1/pods", timeout=30).status_code, range(50)))
     with client(second) as other:
