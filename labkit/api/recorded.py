@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,11 +20,11 @@ DOCUMENT, COLUMNS, LOG = "document", "columns", "log"
 # https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
-_PATH = re.compile(
+PATH = re.compile(
     r"(?P<root>/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
     r"/(?P<resource>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<beneath>[^/]+))?)?"
 )
-_LOOKS = ("GET", "HEAD")
+LOOKS = ("GET", "HEAD")
 # https://kubernetes.io/blog/2025/04/24/endpoints-deprecation/
 _DEPRECATED = {"/api/v1/endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 # The columns that tell how long ago, and the fields that they are reckoned from, the first that there is
@@ -42,12 +42,14 @@ _REQUIREMENT = re.compile(
 
 @dataclass(frozen=True)
 class Asked:
-    """A request to an API server. query: each parameter's first value."""
+    """A request to an API server. query: each parameter's first value. sent: the media type of the body."""
 
     method: str
     path: str
     query: Mapping[str, str]
     accept: str = ""
+    sent: str = ""
+    body: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,53 +69,61 @@ class Answer:
 class Refusal(Exception):
     """Why a request is not answered, as a Status tells it."""
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
-        self.code, self.reason = code, reason
+        self.code, self.reason, self.details = code, reason, details or {}
 
 
 def answer(state: State, at: float, asked: Asked) -> Answer:
     """What the API server would have answered at that moment; at: seconds since 1970."""
+    return replace(told(lambda: _answer(state, at, asked)), warning=_warning(asked.path))
+
+
+def told(answering: Callable[[], Answer]) -> Answer:
+    """An answer; a refusal as the API server tells it.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
+    """
     try:
-        return replace(_answer(state, at, asked), warning=_warning(asked.path))
+        return answering()
     except Refusal as refusal:
         status = {
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": str(refusal),
-            "reason": refusal.reason, "code": refusal.code,
+            "reason": refusal.reason, "details": refusal.details, "code": refusal.code,
         }  # fmt: skip
         return Answer(refusal.code, json.dumps(status))
 
 
 def _warning(path: str) -> str:
-    found = _PATH.fullmatch(path)
+    found = PATH.fullmatch(path)
     return _DEPRECATED.get(f"{found['root']}/{found['resource']}", "") if found else ""
 
 
 def knows(state: State, asked: Asked) -> bool:
     """Whether a state says what is asked, be it that there is no such thing."""
-    found = _PATH.fullmatch(asked.path)
+    found = PATH.fullmatch(asked.path)
     if (DOCUMENT, asked.path) in state or not found:
         return (DOCUMENT, asked.path) in state
     return (DOCUMENT, found["root"]) in state and found["beneath"] in (None, "log", "status", "scale")
 
 
 def _answer(state: State, at: float, asked: Asked) -> Answer:
-    if asked.method not in _LOOKS:
+    if asked.method not in LOOKS:
         raise Refusal(405, "MethodNotAllowed", "the mesh is a recorded one: it can be looked at, and not be changed")
     path = asked.path.rstrip("/")
     if (DOCUMENT, path) in state:
         return Answer(200, state[DOCUMENT, path])
-    found = _PATH.fullmatch(path)
+    found = PATH.fullmatch(path)
     if not found or (DOCUMENT, found["root"]) not in state:
         raise Refusal(404, "NotFound", "the server could not find the requested resource")
-    collection, version = _collection(state, found["root"], found["resource"])
+    collection, version = collection_of(state, found["root"], found["resource"])
     if found["beneath"] == "log":
         return _log(state, found, asked.query)
     names = [name for what, name in state if what == collection and _is_in(name, found["namespace"])]
     if found["name"]:
         names = [name for name in names if name.rpartition("/")[2] == found["name"]]
         if not names or found["beneath"] not in (None, "status", "scale"):
-            raise Refusal(404, "NotFound", f'{_of_group(found)} "{found["name"]}" not found')
+            raise Refusal(404, "NotFound", f'{of_group(found)} "{found["name"]}" not found')
     held = [json.loads(state[collection, name]) for name in sorted(names)]
     chosen = [each for each in held if _matches(each["object"], asked.query)]
     if "sendInitialEvents" in asked.query:  # who is refused this lists first, and then watches
@@ -128,7 +138,7 @@ def _answer(state: State, at: float, asked: Asked) -> Answer:
     return Answer(200, json.dumps({**_list_kind(state, found), "metadata": {"resourceVersion": "1"}, "items": objects}))
 
 
-def _collection(state: State, root: str, resource: str) -> tuple[str, str]:
+def collection_of(state: State, root: str, resource: str) -> tuple[str, str]:
     """Where the objects stand, and the version to tell them in: defined kinds stand once, under one version."""
     version = root.removeprefix("/apis/").removeprefix("/api/")
     known = {each["name"]: each for each in json.loads(state[DOCUMENT, root])["resources"]}
@@ -151,7 +161,8 @@ def _list_kind(state: State, found: re.Match[str]) -> dict[str, str]:
     return {"kind": f"{kind}List", "apiVersion": told["groupVersion"]}
 
 
-def _of_group(found: re.Match[str]) -> str:
+def of_group(found: re.Match[str]) -> str:
+    """The resource that a path names, as errors call it: RESOURCE.GROUP."""
     group = found["root"].removeprefix("/apis/").partition("/")[0] if found["root"] != "/api/v1" else ""
     return f"{found['resource']}.{group}" if group else found["resource"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from labkit.api import forwarding
 from labkit.api.credentials import HOST, identity, written
-from labkit.api.recorded import Answer, Asked
+from labkit.api.recorded import LOOKS, Answer, Asked
 from labkit.api.spdy import Malformed
 from labkit.backend.concurrency import beside
 
@@ -83,7 +83,10 @@ class Served:
         if (forward := forwarding.PATH.fullmatch(request.path)) and "Upgrade" in request.headers:
             return await self._forwarded(request, f"{forward['namespace']}/{forward['pod']}")
         query = {name: request.query[name] for name in request.query}
-        found = self._answer(Asked(request.method, request.path, query, request.headers.get("Accept", "")))
+        body = await request.text() if request.method not in LOOKS else ""
+        found = self._answer(
+            Asked(request.method, request.path, query, request.headers.get("Accept", ""), request.content_type, body)
+        )
         headers = {"Warning": f'299 - "{found.warning}"'} if found.warning else {}
         if not found.watch:
             return web.Response(status=found.status, text=found.text, content_type=found.media_type, headers=headers)

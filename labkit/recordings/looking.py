@@ -6,6 +6,7 @@ API on 127.0.0.1.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import threading
@@ -20,6 +21,7 @@ from labkit.api import getting, recorded, views
 from labkit.api.proxy_status import proxy_status
 from labkit.api.recorded import Answer, Asked
 from labkit.api.serving import Served
+from labkit.api.trying import tried
 from labkit.backend.answers import Completed, kubernetes_error
 from labkit.backend.live import environment, processes
 from labkit.backend.requests import Command, Forward, Kubernetes, PodGet, Request
@@ -32,15 +34,18 @@ LOOKS: Mapping[str, set[tuple[str, ...]]] = {
     "kubectl": {
         ("get",), ("describe",), ("logs",), ("events",), ("wait",), ("version",), ("api-resources",), ("api-versions",),
         ("cluster-info",), ("explain",), ("rollout", "history"), ("rollout", "status"), ("config", "current-context"),
-        ("config", "get-contexts"), ("config", "view"),
+        ("config", "get-contexts"), ("config", "view"), ("diff",),
     },
     "istioctl": {
-        ("analyze",), ("validate",), ("tag", "list"), ("experimental", "describe"), ("experimental", "authz", "check"),
+        ("analyze",), ("validate",), ("tag", "list"), ("experimental", "describe"), ("experimental", "authz"),
+        ("experimental", "check-inject"),
         *(("proxy-config", view) for view in (
             "all", "bootstrap", "cluster", "ecds", "endpoint", "listener", "route", "secret",
         )),
     },
 }  # fmt: skip
+# What kubectl can try on the API server without its being kept
+TRIED = ("apply", "create", "delete", "replace")
 # What a reader's pipeline may hold beside them: it reads what they print
 FILTERS = {
     "awk", "base64", "cat", "column", "cut", "diff", "echo", "grep", "head", "jq", "nl", "printf", "sed", "sort",
@@ -91,6 +96,17 @@ class Looking:
                 return self._command(request)
         return None
 
+    def refused(self, command: Command) -> Completed | None:
+        """What the API server or Istio would have said against a change; None where neither would, or who knows."""
+        said = commands.read(command.argv) if _program(command.argv) == "kubectl" else None
+        if not said or said.first not in TRIED or not self._now[0] or not _is_there(command.argv):
+            return None
+        done = self._run(replace(command, argv=(*command.argv, "--dry-run=server"), on_line=None))
+        if not done.returncode and _is_there(["istioctl"]):
+            files_ = [word for each in said.flags.get("filename", ()) for word in ("--filename", each)]
+            done = self._run(replace(command, argv=("istioctl", "validate", *files_), on_line=None)) if files_ else done
+        return replace(done, argv=command.argv) if done.returncode else None
+
     def missing(self, request: Request[Any]) -> str:
         """The program that would answer if it were here; "" where that would not help."""
         if not isinstance(request, Command) or request.changes or not self._now[0]:
@@ -136,7 +152,7 @@ class Looking:
 
     def _run(self, command: Command) -> Completed:
         own = {"KUBECONFIG": str(self._api.folder / "config"), "KUBECACHEDIR": str(self._api.folder / "cache")}
-        return processes.run(replace(command, timeout=PATIENCE), environment(own))
+        return processes.run(replace(command, timeout=PATIENCE), environment({**own, "PATH": _path()}))
 
     @cached_property
     def _api(self) -> Served:
@@ -151,6 +167,8 @@ class Looking:
 
     def _served_answer(self, asked: Asked) -> Answer:
         seen, at = self._now
+        if asked.method not in recorded.LOOKS:
+            return tried(seen, self._schemas, at, asked)
         return recorded.answer(self._schemas if asked.path.startswith(state.SCHEMAS) else seen, at, asked)
 
 
@@ -164,7 +182,7 @@ def _looks(argv: Sequence[str]) -> bool:
     if program not in commands.PROGRAMS:
         return program in FILTERS
     said = commands.read(argv)
-    asks = said.flags.get("dry-run", [""])[-1] == "client" or any(
+    asks = said.flags.get("dry-run", [""])[-1] in ("client", "server") or any(
         said.verb[: len(verb)] == verb for verb in LOOKS[program]
     )
     return asks and not said.changes and _is_there(argv)
@@ -192,7 +210,12 @@ def _program(argv: Sequence[str]) -> str:
 
 
 def _is_there(argv: Sequence[str]) -> bool:
-    return shutil.which(_program(argv), path=environment({})["PATH"]) is not None
+    return shutil.which(_program(argv), path=_path()) is not None
+
+
+def _path() -> str:
+    """Where commands are, and last the release that was downloaded: lab 02 may not have put its istioctl there yet."""
+    return os.pathsep.join((environment({})["PATH"], str(settings().release_folder / "bin")))
 
 
 def _place(forward: Forward) -> str:

@@ -179,7 +179,12 @@ class Replay:
             call = self._next(request)
             if call is None and not request.changes and (seen := self._look(request)) is not None:
                 return seen
-            call = call or self._elsewhere(request)
+            try:
+                call = call or self._elsewhere(request)
+            except NotRecorded:
+                if (refused := self._refused(request)) is None:
+                    raise
+                return refused
             if current_sequence() == "":
                 self._time = max(self._time, call.start + call.seconds)
         answer = each_text(call.answer, expanded)
@@ -197,9 +202,18 @@ class Replay:
 
     def _look(self, request: Request[Any]) -> Any:
         """What the state says that the mesh had when it was last changed; None where it says nothing of that."""
+        return self._now().answer(request)
+
+    def _refused(self, request: Request[Any]) -> Any:
+        """What was said against a change that would have been wrong in the live mesh, too."""
+        found = self._now().refused(request) if isinstance(request, Command) and request.changes else None
+        return request.read(request.written(found)) if found else None
+
+    def _now(self) -> Looking:
+        """A look at the mesh as it was when it was last changed."""
         opened = self._opened or self._open_some_lab()
         self._looking.at(opened.recording, opened.timeline.latest)
-        return self._looking.answer(request)
+        return self._looking
 
     def _elsewhere(self, request: Request[Any]) -> Call:
         """The same request somewhere else in the lab: as late as makes sense now."""

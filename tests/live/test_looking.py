@@ -66,6 +66,11 @@ COMMANDS = (
     "kubectl rollout status deploy/reviews-v1", "kubectl wait --for=condition=available deploy/reviews-v1 --timeout=5s",
     "kubectl config current-context", "istioctl analyze", "istioctl analyze -A", "istioctl tag list",
     "istioctl proxy-status", "istioctl ps -n istio-system", "istioctl ps -v 1",
+    *(f"istioctl x describe svc {name}" for name in ("reviews", "productpage", "nosuch")),
+    "istioctl x authz check deploy/productpage-v1", "istioctl x check-inject deploy/reviews-v1",
+    "istioctl pc all deploy/ratings-v1", "istioctl pc routes nosuch",
+    "kubectl exec deploy/reviews-v1 -c istio-proxy -- pilot-agent request GET certs",
+    "kubectl exec deploy/reviews-v1 -c istio-proxy -- curl -s localhost:15000/certs",
     *(f"istioctl proxy-config {view} deploy/productpage-v1" for view in (
         "clusters", "listeners", "routes", "endpoints", "secret", "bootstrap",
     )),
@@ -74,6 +79,30 @@ COMMANDS = (
     "istioctl pc clusters deploy/reviews-v1 --fqdn ratings.default.svc.cluster.local -o json",
     "istioctl pc listeners deploy/reviews-v1 --port 15006 -o yaml",
     "istioctl pc endpoints deploy/reviews-v1 --cluster 'outbound|9080||ratings.default.svc.cluster.local'",
+)  # fmt: skip
+RULE = """apiVersion: networking.istio.io/v1
+kind: {}
+metadata:
+  name: tried
+spec:
+  {}
+"""
+# What the API server refuses, and last what Istio's own rules refuse
+WRONG = (
+    ("VirtualService", "hostz: [reviews]"), ("VirtualService", "hosts: reviews"),
+    ("VirtualService", "http: [{route: [{weight: lots}]}]"), ("VirtualService", "http: [{fault: {dela: 1}}]"),
+    ("DestinationRule", "trafficPolicy: {loadBalancer: {simple: FAST}}"), ("DestinationRule", "subsets: [{name: v1}]"),
+    ("Gateway", "servers: [{port: {number: http, name: http, protocol: HTTP}, hosts: ['*']}]"),
+    ("ServiceEntry", "hosts: [a.example]\n  resolution: MAYBE"), ("NoSuchKind", "a: b"),
+    ("VirtualService", "hosts: [reviews]\n  http: [{route: [{destination: {host: reviews}, weight: -3}]}]"),
+)  # fmt: skip
+REFUSED = (
+    *(Command(("kubectl", verb, "-f", "-"), stdin=RULE.format(kind, spec)) for kind, spec in WRONG
+      for verb in ("apply", "create")),
+    *(Command(tuple(line.split())) for line in (
+        "kubectl delete vs nosuch", "kubectl delete nosuch a", "kubectl create namespace default",
+        "kubectl create -f nosuch.yaml", "kubectl apply", "kubectl delete pod nosuch -n istio-system",
+    )),
 )  # fmt: skip
 AGES = re.compile(r"\b(?:\d+[smhdy]){1,2}\b(?: ago)?")
 ENOUGH, QUICK = 0.95, 1.5
@@ -104,3 +133,25 @@ def test_reading_commands_answer_as_the_live_mesh_does(bookinfo_in_the_mesh):
     assert len(COMMANDS) >= 120
     assert len(other) <= (1 - ENOUGH) * len(COMMANDS), other
     assert slow == []
+
+
+def test_a_change_that_is_wrong_is_refused_as_the_live_mesh_refuses_it(bookinfo_in_the_mesh):
+    looking = Looking()
+    looking.see(state.observe(Live()), backend.unix_time())
+    seen = [(command, Live().perform(command), looking.refused(command)) for command in REFUSED]
+    assert [command for command, live, _ in seen if not live.returncode] == []
+    assert [command for command, _, played in seen if played is None] == []
+    by_istio = [command for command, live, _ in seen if "admission webhook" in live.stderr]
+    other = [(told(played), told(live)) for command, live, played in seen
+             if command not in by_istio and told(played) != told(live)]  # fmt: skip
+    assert len(by_istio) < len(REFUSED) / 4
+    assert len(other) <= (1 - ENOUGH) * len(REFUSED), other
+
+
+def test_a_change_that_is_right_is_not_refused(bookinfo_in_the_mesh):
+    looking = Looking()
+    looking.see(state.observe(Live()), backend.unix_time())
+    right = RULE.format("VirtualService", "hosts: [reviews]\n  http: [{route: [{destination: {host: reviews}}]}]")
+    for command in (Command(("kubectl", "apply", "-f", "-"), stdin=right),
+                    Command(("kubectl", "delete", "service", "reviews"))):  # fmt: skip
+        assert looking.refused(command) is None

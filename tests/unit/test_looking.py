@@ -91,6 +91,15 @@ def test_another_change_is_refused_with_what_comes_nearest(lab):
     assert names(lab) == ["default"]
 
 
+def test_a_change_that_would_have_been_wrong_anywhere_is_refused_by_what_was_wrong(lab, tmp_path):
+    program = tmp_path / "home" / "bin" / "kubectl"
+    program.write_text('#!/bin/sh\ncase "$*" in *--dry-run=server) echo "no: $*" >&2; exit 1;; esac\n')
+    goto(lab)
+    done = said(lab, "# my own", lambda: backend.run(["kubectl", "delete", "ns", "nosuch"], check=False))
+    assert (done.returncode, done.argv) == (1, ("kubectl", "delete", "ns", "nosuch"))
+    assert done.stderr == "no: delete ns nosuch --dry-run=server\n"
+
+
 def test_what_is_not_there_is_an_error_as_of_a_live_mesh(lab):
     goto(lab)
     with pytest.raises(backend.KubernetesError) as caught:
