@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         break_it,
         check,
         doctor,
+        explore,
         goto,
         hint,
         outcome,
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "break_it", "check", "doctor", "goto", "hint", "mesh", "outcome", "predict", "release", "show", "solution", "solve",
-    "stage", "stop", "up", "watch", "what_changed",
+    "break_it", "check", "doctor", "explore", "goto", "hint", "mesh", "outcome", "predict", "release", "show",
+    "solution", "solve", "stage", "stop", "up", "watch", "what_changed",
 ]  # fmt: skip
 
 _MODULES = {"mesh": "labkit.mesh", "release": "labkit.cluster.release", "show": "labkit.show"}

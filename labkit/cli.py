@@ -309,7 +309,7 @@ def lab() -> None:
     from labkit.notebook import choosing
     from labkit.settings import GATEWAY_HOST, NOTEBOOKS
 
-    notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
+    notebooks = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
     print(choosing.chosen()[1].describe())
     _trust(notebooks)
     LabApp.launch_instance(

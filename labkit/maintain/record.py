@@ -24,6 +24,7 @@ from labkit.recordings.stored import AT_START, code, difference, digest
 from labkit.settings import NOTEBOOKS
 
 CELL_TIMEOUT = 180  # seconds, unless a cell's tag `timeout=N` asks for more; a cell that hangs must not hang the rest
+EXPLORE = NOTEBOOKS / "explore.ipynb"
 ASIDE = "aside"  # the tag of cells that no later one builds upon
 
 
@@ -49,6 +50,8 @@ def record(numbers: list[str], report: Report) -> None:
     for path in chosen:
         with progress.stage(path.stem), TemporaryDirectory() as folder:
             _record(path, Path(folder) / "cells")
+    with progress.stage(EXPLORE.stem):
+        _explore()
 
 
 def stale(numbers: list[str]) -> list[Stale]:
@@ -69,12 +72,22 @@ def _chosen(numbers: list[str]) -> list[Path]:
     return [paths[number] for number in numbers] or list(paths.values())
 
 
+def _explore() -> None:
+    """The notebook that looks into what was recorded: its outputs change with the recordings."""
+    import nbformat
+
+    notebook = nbformat.read(EXPLORE, as_version=4)
+    _execute(notebook, EXPLORE, {"LABKIT_VENUE": "recorded"})
+    _tidy(notebook)
+    nbformat.write(notebook, EXPLORE)
+
+
 def _record(path: Path, asked: Path) -> None:
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
     _check_at_the_start(notebook, path.stem[:2])
-    _execute(notebook, path, asked)
+    _execute(notebook, path, {"LABKIT_VENUE": os.environ.get("LABKIT_VENUE", "kind"), "LABKIT_RECORDER": str(asked)})
     _tidy(notebook)
     cells = [json.loads(line) for line in asked.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
     agenda.tell(notebook, sum(cell["seconds"] for cell in cells), os.cpu_count() or 1)
@@ -113,16 +126,15 @@ def _without_check_at_the_start(notebook: Any) -> None:
                 output.execution_count = number
 
 
-def _execute(notebook: Any, path: Path, asked: Path) -> None:
+def _execute(notebook: Any, path: Path, environment: dict[str, str]) -> None:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
     client = NotebookClient(
         notebook, timeout_func=_timeout, resources={"metadata": {"path": str(path.parent)}}, store_widget_state=False
     )
-    environment = {"LABKIT_VENUE": "kind", **os.environ, "LABKIT_HEADLESS": "1", "LABKIT_RECORDER": str(asked)}
     try:
-        client.execute(env=environment)
+        client.execute(env={**os.environ, **environment, "LABKIT_HEADLESS": "1"})
     except CellExecutionError as error:
         raise LabError(
             f"{path.name} failed in a cell.", str(error).strip(), "run that cell in JupyterLab; then record again"

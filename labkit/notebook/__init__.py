@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from labkit import backend
+from labkit import backend, session
 from labkit.cluster import doctor as examination
 from labkit.course import labs, predictions, verbs
 from labkit.course import map as course_map
@@ -19,15 +20,17 @@ from labkit.errors import LabError
 from labkit.notebook import asking, magics
 from labkit.notebook.watching import stop, watch
 from labkit.progress import Progress
+from labkit.session import Session
 from labkit.settings import settings
 from labkit.show import progress
 
 if TYPE_CHECKING:
+    from labkit.recordings.exploring import Moment
     from labkit.show.tables import Table
 
 __all__ = [
-    "break_it", "check", "doctor", "goto", "hint", "outcome", "predict", "solution", "solve", "stage", "stop", "up",
-    "watch", "what_changed",
+    "break_it", "check", "doctor", "explore", "goto", "hint", "outcome", "predict", "solution", "solve", "stage",
+    "stop", "up", "watch", "what_changed",
 ]  # fmt: skip
 
 
@@ -44,6 +47,28 @@ def up(until: str = "bookinfo") -> None:
     """Bring up the cluster, Istio on it, Bookinfo in it, or as far as `until`: cluster, istio or bookinfo."""
     with _drawn() as listener:
         verbs.up(until, listener)
+
+
+def explore(lab: str, moment: int | None = None) -> Table | Moment:
+    """Look at any moment of a lab, as it was recorded: `explore("11")` lists them, `explore("11", 30)` leads to one.
+
+    From then on this kernel's every look is into that moment, on any machine: `%kubectl get`, `%istioctl`, `mesh`.
+    Nothing can be changed there. The list is a table: moment, at (UTC), after, changed. Raises LabError.
+    """
+    from labkit.recordings.exploring import Explored, moments
+
+    if moment is not None:
+        explored = Explored(lab, moment)
+        backend.install(explored)
+        session.install(Session(describe=lambda: repr(explored.moment), is_live=False))
+        return explored.moment
+    import pandas as pd
+
+    from labkit.show import table
+
+    rows = [(each.cell, f"{datetime.fromtimestamp(each.at, UTC):%H:%M:%S}", each.after, ", ".join(each.changed))
+            for each in moments(lab)]  # fmt: skip
+    return table(pd.DataFrame(rows, columns=["moment", "at", "after", "changed"]))
 
 
 def goto(number: str | None = None) -> Place | Table:

@@ -61,17 +61,20 @@ _MOMENT = {"cell": shapes.count, "at": float, "changes": [(str, str, shapes.eith
 
 
 class Moments:
-    """A notebook's states, each rebuilt when it is asked for. Raises LabError where the file is damaged."""
+    """A notebook's states, each rebuilt when it is asked for. Raises LabError where the file is damaged.
+
+    cells: the numbers of the cells after which there is one.
+    """
 
     def __init__(self, path: Path, head: Head) -> None:
         self._moments = _read(path, head)
-        self._numbers = [moment["cell"] for moment in self._moments]
+        self.cells = [moment["cell"] for moment in self._moments]
         self._state: dict[Key, str] = {}
         self._applied = 0
 
     def at(self, cell: int) -> tuple[Mapping[Key, str], float]:
         """The state after the cell of this number, and when that was, in seconds since 1970; before any, the first."""
-        wanted = max(1, bisect_right(self._numbers, cell))
+        wanted = max(1, bisect_right(self.cells, cell))
         if wanted < self._applied:
             self._state, self._applied = {}, 0
         for moment in self._moments[self._applied : wanted]:

@@ -21,7 +21,7 @@ from labkit.settings import NOTEBOOKS, REPOSITORY
 from labkit.show.colours import contrast
 
 PYTHON = REPOSITORY / ".venv-site" / "bin" / "python"
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+PATHS = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
 FIGURE = "application/vnd.plotly.v1+json"
 WIDE, NARROW = 1366, 360  # pixels: a laptop, a telephone
 LEGIBLE = 4.5  # to 1: https://www.w3.org/TR/WCAG22/#contrast-minimum

@@ -19,7 +19,9 @@ from pytest_notebooks import WIDGET_VIEW, cell_faults, tags
 
 from labkit.maintain.site.reading import FOLDED, folded
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("[0-9][0-9]-*.ipynb"))
+EXPLORE = FOLDER / "explore.ipynb"
 Notebook = nbformat.NotebookNode
 
 OPENING = ["Overview", "Before you start", "Time"]
@@ -253,11 +255,28 @@ RULES: list[Callable[[Notebook], list[str]]] = [
 ]  # fmt: skip
 
 
+# What holds for any notebook, be it no lab
+ANY = [
+    one_title, one_import_cell, known_imports, short_cells, prose_before_code, no_story_in_comments, run_in_order,
+    outputs_stored, no_failure_unless_intended, no_widget_state, nothing_private, cells_could_fail, starts_nothing,
+    names_exist, small_file,
+]  # fmt: skip
+
+
 # -- held by every notebook ---------------------------------------------------------------------
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_each_notebook_keeps(path, rule):
     assert rule(nbformat.read(path, as_version=4)) == []
+
+
+@pytest.mark.parametrize("rule", ANY, ids=lambda rule: rule.__name__)
+def test_the_notebook_off_the_path_keeps(rule):
+    assert rule(nbformat.read(EXPLORE, as_version=4)) == []
+
+
+def test_there_is_no_other_notebook():
+    assert set(FOLDER.glob("*.ipynb")) == {*NOTEBOOKS, EXPLORE}
 
 
 def test_notebooks_are_numbered_without_a_gap():

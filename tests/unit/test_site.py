@@ -15,7 +15,7 @@ from labkit.maintain.site.reading import FIGURE, PLOTLY, CourseLexer, read
 from labkit.settings import NOTEBOOKS, REPOSITORY
 from labkit.show.colours import INK, rgb
 
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb"))
+PATHS = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
