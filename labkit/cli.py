@@ -30,6 +30,11 @@ app = typer.Typer(
 )
 engine_app = typer.Typer(help="The container engine that the cluster runs in.", no_args_is_help=True)
 app.add_typer(engine_app, name="engine")
+class_app = typer.Typer(
+    help="A class: the trainer's board, and what a participant sends to it. Nothing is sent by whoever did not join.",
+    no_args_is_help=True,
+)
+app.add_typer(class_app, name="class")
 
 
 NARROWEST = 40  # columns in which a table can be read
@@ -217,6 +222,103 @@ def agenda(hours: Annotated[float, typer.Option(min=0.25, max=24, help="How long
     from labkit.course import agenda as course_agenda
 
     print(course_agenda.plan(hours))
+
+
+@class_app.command("serve")
+def class_serve(
+    host: Annotated[str, typer.Option(help="The address to listen on: this machine's own in the room's network.")] = "",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on.")] = 0,
+    store: Annotated[Path | None, typer.Option(help="The file that keeps the class; one for each class.")] = None,
+    hours: Annotated[float, typer.Option(min=0.1, max=240, help="How long the join code holds.")] = 12,
+    certificate: Annotated[Path | None, typer.Option(exists=True, help="TLS: the certificate, PEM.")] = None,
+    key: Annotated[Path | None, typer.Option(exists=True, help="TLS: its key, PEM.")] = None,
+) -> None:
+    """The trainer's board: who is where, who is stuck on what, whose hand is up, what the room predicts.
+
+    Without --host this machine alone can reach it. It needs no internet. Ctrl+C ends it, and the same command goes on
+    with the same class.
+    """
+    from labkit.classroom import server
+    from labkit.classroom.store import Store
+    from labkit.settings import CLASS_PORT, GATEWAY_HOST, settings
+
+    if bool(certificate) != bool(key):
+        raise LabError("TLS needs two files.", "one of --certificate and --key is missing", "name both, or neither")
+    place = server.Place(host or GATEWAY_HOST, port or CLASS_PORT, certificate, key)
+    server.serve(Store(store or settings().class_store), place, hours, lambda line: print(line, flush=True))
+
+
+@class_app.command("join")
+def class_join(
+    url: Annotated[str, typer.Argument(help="The board's address, as the trainer shows it.")],
+    code: Annotated[str, typer.Option(help="The join code, as the trainer shows it.")],
+    nickname: Annotated[str, typer.Option(help="How the board calls you.")] = "",
+    certificate: Annotated[Path | None, typer.Option(exists=True, help="The board's certificate, PEM.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; in a notebook's cell nobody could answer.")] = False,
+) -> None:
+    """Join a class. What is sent is shown first; `labkit class leave` takes it back.
+
+    In a notebook: !labkit class join URL --code CODE --nickname NAME --yes
+    """
+    from labkit.classroom import client
+
+    name = nickname or typer.prompt("Your nickname")
+    print(f"The board will know you as {name}, and get this after each cell that changes it, and nothing else:")
+    print(json.dumps(client.told().as_json(), indent=2, ensure_ascii=False))
+    if url.startswith("http://"):
+        print("It is not encrypted: whoever is on the same network can read it.")
+    if not yes:
+        typer.confirm("Join?", abort=True)
+    client.join(url, code, name, certificate)
+    client.tell()
+    print("You are in. `labkit class hand` raises your hand, `labkit class leave` ends it.")
+
+
+@class_app.command("status")
+def class_status() -> None:
+    """Which class you are in, and what the board knows of you: it is sent once more."""
+    from labkit.classroom import client
+
+    client.tell()
+    member = client.joined()
+    print(
+        f"You are {member.nickname if member else ''} at {member.url if member else ''}. The board knows this of you:"
+    )
+    print(json.dumps(client.told(member.n if member else 0, member).as_json(), indent=2, ensure_ascii=False))
+
+
+@class_app.command("hand")
+def class_hand(down: Annotated[bool, typer.Option("--down", help="Lower it.")] = False) -> None:
+    """Raise your hand, or lower it."""
+    from labkit.classroom import client
+
+    client.raise_hand(not down)
+    print("Your hand is down." if down else "Your hand is up; the trainer sees it.")
+
+
+@class_app.command("leave")
+def class_leave() -> None:
+    """Leave the class; the board forgets all that was sent."""
+    from labkit.classroom import client
+
+    member = client.leave()
+    print(f"You left {member.url}, which forgot you." if member else "You were in no class.")
+
+
+@class_app.command("rehearse")
+def class_rehearse(
+    participants: Annotated[int, typer.Option(min=1, max=500, help="How many are simulated.")] = 40,
+    seconds: Annotated[float, typer.Option(min=2, max=3600, help="How long.")] = 60,
+    rate: Annotated[float, typer.Option(min=0.1, max=100, help="Events a second, of all together.")] = 10,
+    kills: Annotated[int, typer.Option(min=0, max=20, help="How often the board is killed and started again.")] = 3,
+) -> None:
+    """Run simulated participants against a board on this machine, and say how it went. It leaves nothing behind."""
+    from labkit.classroom.rehearsal import Plan, rehearse
+
+    print(f"{participants} participants for {seconds:g} s …", flush=True)
+    went = rehearse(Plan(participants, rate, seconds, kills), lambda line: print(line, flush=True))
+    print(went)
+    raise SystemExit(1 if went.lost else 0)
 
 
 @app.command()

@@ -66,6 +66,7 @@ GATEWAY_PORT = 8080
 GATEWAY_NODE_PORT = 30080
 # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
 ADMIN_PORT, DEBUG_PORT = 15000, 15014  # Envoy's, istiod's
+CLASS_PORT = 8765  # of a trainer's board
 
 # -- where releases are published -------------------------------------------------------------
 KIND_RELEASES = "https://github.com/kubernetes-sigs/kind/releases/download"
@@ -175,6 +176,16 @@ class Settings:
     def progress_record(self) -> Path:
         """What the reader predicted, checked and solved, and how it came out."""
         return self.home / "progress.json"
+
+    @property
+    def class_record(self) -> Path:
+        """The class that the reader joined, and what was told there."""
+        return self.home / "class.json"
+
+    @property
+    def class_store(self) -> Path:
+        """What a trainer's board knows of its class."""
+        return self.home / "class.sqlite"
 
     @property
     def timeline_record(self) -> Path:

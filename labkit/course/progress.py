@@ -103,6 +103,28 @@ def keep(report: Report) -> None:
         return {**kept, report.number: asdict(best)}
 
     notes.update("checks", better)
+    notes.update("failing", lambda kept: _failing(report, kept, now.at))
+
+
+def failing() -> dict[str, Any] | None:
+    """What did not hold when it was last checked, the latest: number, claim, observed, at; none where all does."""
+    kept = [{"number": number, **each} for number, each in notes.part("failing").items() if _is_failing(each)]
+    return max(kept, key=lambda each: each["at"], default=None)
+
+
+def _failing(report: Report, kept: dict[str, Any], at: float) -> dict[str, Any]:
+    others = {number: each for number, each in kept.items() if number != report.number}
+    first = next((result for result in report.results if not result.passed), None)
+    if first is None:
+        return others
+    return {**others, report.number: {"claim": first.claim, "observed": first.measured, "at": at}}
+
+
+def _is_failing(kept: Any) -> bool:
+    match kept:
+        case {"claim": str(), "observed": str(), "at": int() | float()}:
+            return True
+    return False
 
 
 def export(path: Path, course: CourseProgress) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +19,32 @@ from labkit.settings import NAMESPACE, settings
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from labkit.classroom.client import Teller
+
 
 def begin(ipython: InteractiveShell) -> None:
     """Take up a mesh for this kernel, say which it is, and let it know of each cell that runs."""
     take_up()
     ipython.events.register("pre_run_cell", lambda info: session.begin_cell(info.raw_cell, info.cell_id))
     ipython.events.register("post_run_cell", lambda result: session.end_cell())
+    ipython.events.register("post_run_cell", _tell_the_class())
     print(session.describe())
+
+
+def _tell_the_class() -> Callable[[object], None]:
+    """What is done after each cell for whoever joined a class; nothing is even loaded for others."""
+    told: list[Teller] = []
+
+    def after_a_cell(result: object) -> None:
+        if settings().headless or not settings().class_record.exists():
+            return
+        if not told:
+            from labkit.classroom.client import Teller
+
+            told.append(Teller())
+        told[0].notice()
+
+    return after_a_cell
 
 
 def take_up() -> None:
