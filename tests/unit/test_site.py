@@ -7,11 +7,11 @@ import sys
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from pygments.token import Error, Keyword, Name, Operator
 
 from labkit.maintain.site.front import front_page
-from labkit.maintain.site.reading import FIGURE, PLOTLY, CourseLexer, read
+from labkit.maintain.site.reading import FIGURE, FOLDED, PLOTLY, CourseLexer, read
 from labkit.settings import NOTEBOOKS, REPOSITORY
 from labkit.show.colours import INK, rgb
 
@@ -34,6 +34,30 @@ def test_the_front_page_says_how_to_run_the_course():
 def test_a_readme_without_the_table_makes_no_front_page():
     with pytest.raises(KeyError):
         front_page(README.replace("## What is in it", "## Contents"), PATHS)
+
+
+# -- what is folded -------------------------------------------------------------------------------
+def test_what_jupyterlab_folds_is_folded_prose_and_code():
+    fold = {FOLDED: True}
+    cells = [
+        new_markdown_cell("## Exercise\n\nTry."), new_code_cell("hint()"),
+        new_markdown_cell("### A near miss\n\n**Nearly** right.", metadata=fold), new_code_cell("wrong()"),
+        new_markdown_cell("And again:"), new_markdown_cell("## Summary\n\nAll."), new_code_cell("1"),
+    ]  # fmt: skip
+    found = read(nbformat.writes(new_notebook(cells=cells))).cells
+    hidden = "<details>\n<summary>Show text</summary>\n\n{}\n\n</details>"
+    assert [cell.source for cell in found if cell.cell_type == "markdown"] == [
+        "## Exercise\n\nTry.", "### A near miss\n\n" + hidden.format("**Nearly** right."),
+        hidden.format("And again:"), "## Summary\n\nAll.",
+    ]  # fmt: skip
+    assert ["hide-cell" in cell.metadata.get("tags", []) for cell in found if cell.cell_type == "code"] == [
+        False, True, False,
+    ]  # fmt: skip
+
+
+def test_a_folded_heading_without_a_text_stays_as_it_is():
+    alone = new_notebook(cells=[new_markdown_cell("### A near miss", metadata={FOLDED: True})])
+    assert read(nbformat.writes(alone)).cells[0].source == "### A near miss"
 
 
 # -- figures ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from labkit.progress import Progress
 from labkit.settings import NOTEBOOKS, REPOSITORY
 
 CONFIGURATION = Path(__file__).parent
-GLOSSARY = NOTEBOOKS / "glossary.md"
+PAGES = (NOTEBOOKS / "glossary.md", NOTEBOOKS / "trainers.md")
 
 
 def build(to: Path, progress: Progress) -> Path:
@@ -48,7 +48,8 @@ def _gather(sources: Path) -> None:
     shutil.copytree(NOTEBOOKS / "data", sources / "notebooks" / "data")
     for path in notebooks:
         shutil.copy(path, sources / "notebooks")
-    shutil.copy(GLOSSARY, sources / "notebooks")
+    for path in PAGES:
+        shutil.copy(path, sources / "notebooks")
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     (sources / "index.md").write_text(front_page(readme, notebooks), encoding="utf-8")
     (sources / "map.md").write_text(map_page(notebooks), encoding="utf-8")

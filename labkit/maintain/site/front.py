@@ -89,7 +89,8 @@ def _linked(table: str, notebooks: Sequence[Path]) -> str:
 def _contents(notebooks: Sequence[Path]) -> str:
     """https://www.sphinx-doc.org/en/master/usage/restructuredtext/directives.html#directive-toctree"""
     entries = [f"{path.name[:2]} {_title(path)} <notebooks/{path.stem}>" for path in notebooks]
-    return "\n".join(["```{toctree}", ":hidden:", "", *entries, "map", "notebooks/glossary", "```", ""])
+    others = ["map", "notebooks/glossary", "notebooks/trainers"]
+    return "\n".join(["```{toctree}", ":hidden:", "", *entries, *others, "```", ""])
 
 
 def _title(path: Path) -> str:

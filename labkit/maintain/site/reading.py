@@ -25,7 +25,10 @@ def read(text: str) -> nbformat.NotebookNode:
     """
     notebook = nbformat.reads(text, as_version=4)
     for cell in folded(notebook):
-        cell.metadata.setdefault("tags", []).append("hide-cell")
+        if cell.cell_type == "code":
+            cell.metadata.setdefault("tags", []).append("hide-cell")
+        else:
+            cell.source = _hidden(cell.source)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     numbers = count(1)
     for output in outputs:
@@ -35,15 +38,21 @@ def read(text: str) -> nbformat.NotebookNode:
 
 
 def folded(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    """The code cells that JupyterLab hides under a heading: to the next one of its level, or of a higher one."""
+    """The cells that JupyterLab hides, with their heading's: to the next one of its level, or of a higher one."""
     found, level = [], 0
     for cell in notebook.cells:
         heading = re.match(r"(#+) ", cell.source) if cell.cell_type == "markdown" else None
         if heading and (cell.metadata.get(FOLDED) or len(heading[1]) <= level):
             level = len(heading[1]) if cell.metadata.get(FOLDED) else 0
-        if level and cell.cell_type == "code":
+        if level:
             found.append(cell)
     return found
+
+
+def _hidden(text: str) -> str:
+    """A text that shows when it is asked for; its heading stays."""
+    heading, rest = re.fullmatch(r"(?s)(#+ [^\n]*\n*)?(.*)", text).groups("")  # type: ignore[union-attr]
+    return f"{heading}<details>\n<summary>Show text</summary>\n\n{rest}\n\n</details>" if rest.strip() else text
 
 
 def _drawn(figure: dict, number: int) -> str:
