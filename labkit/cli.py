@@ -149,6 +149,17 @@ def images() -> None:
 
 
 @app.command()
+def tools() -> None:
+    """Fetch kubectl and istioctl, for whoever has no container engine: with them a recorded mesh answers more.
+
+    They are verified, and go into the course's own folder. Where they are there, nothing is fetched.
+    """
+    from labkit.cluster import sources
+
+    print("\n".join(map(str, sources.ensure_commands(_progress()))))
+
+
+@app.command()
 def up(
     until: Annotated[Stage, typer.Option(help="Stop after this stage.")] = Stage.bookinfo,
 ) -> None:

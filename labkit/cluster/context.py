@@ -11,7 +11,6 @@ from typing import Any
 from labkit import backend
 from labkit.backend.live import environment
 from labkit.cluster import sources
-from labkit.cluster.source import ensure_release
 from labkit.errors import LabError
 from labkit.progress import Progress
 from labkit.settings import NAME, NAMESPACE, settings
@@ -42,11 +41,7 @@ def find(progress: Progress) -> None:
     with progress.stage("cluster") as note:
         require()
         note(f"context {settings().context}: found in place")
-    s = settings()
-    if not ((s.bin / "kubectl").exists() and (s.release_folder / ".archive").exists()):
-        source = sources.choose()
-        source.tool("kubectl", progress)
-        ensure_release(source, progress)
+    sources.ensure_commands(progress)
 
 
 def gateway() -> str:

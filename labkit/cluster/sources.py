@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from labkit import backend
 from labkit.cluster.packages import Packages
 from labkit.cluster.releases import Releases
-from labkit.cluster.source import Source
+from labkit.cluster.source import Source, ensure_release
 from labkit.errors import LabError
+from labkit.progress import Progress
 from labkit.settings import settings
 
 PATIENCE = 3.0  # seconds
@@ -35,3 +38,17 @@ def choose() -> Source:
         "; ".join(f"{name}: {reasons.get(name, 'no answer')}" for name in known),
         "connect to the internet, or name a mirror with LABKIT_DOWNLOADS and LABKIT_REGISTRY",
     )
+
+
+def ensure_commands(progress: Progress) -> tuple[Path, Path]:
+    """kubectl and istioctl, where no cluster of the course's own brings them; fetched only if they are not there.
+
+    Raises LabError.
+    """
+    s = settings()
+    found = s.bin / "kubectl", s.release_folder / "bin" / "istioctl"
+    if not (found[0].exists() and (s.release_folder / ".archive").exists()):
+        source = choose()
+        source.tool("kubectl", progress)
+        ensure_release(source, progress)
+    return found

@@ -120,7 +120,7 @@ class Explored:
             return request.read(request.written(refused))
         missing = self._looking.missing(request)
         why = "this is one moment of a recorded mesh: it can be looked at, and nothing else"
-        more = f"; with {missing} on this machine it would be answered" if missing else ""
+        more = f"; with {missing} here (`labkit tools` brings it) it would be answered" if missing else ""
         raise NotRecorded(
             f"This moment cannot tell: {request.words(request.asked())}",
             f"{why}{more}",

@@ -285,7 +285,7 @@ class Replay:
         known = self._opened.recording.said(request.kind) if self._opened else []
         near = next(iter(difflib.get_close_matches(said, known, n=1, cutoff=0.0)), "nothing of its kind")
         missing = self._looking.missing(request)
-        more = f"; with {missing} on this machine it answers whatever looks" if missing else ""
+        more = f"; with {missing} here (`labkit tools` brings it) it answers whatever looks" if missing else ""
         return NotRecorded(
             f"This was never recorded: {said}",
             f"the mesh is a recorded one; the nearest that it can answer: {near}{more}",

@@ -134,7 +134,7 @@ def test_without_kubectl_its_usual_questions_are_answered_and_others_name_it(lab
     assert done.stdout == "namespace/default\n"
     with pytest.raises(NotRecorded, match="kubectl") as caught:
         said(lab, "# my own", lambda: backend.run(["kubectl", "describe", "ns", "default"]))
-    assert "with kubectl on this machine" in caught.value.why
+    assert "with kubectl here (`labkit tools` brings it)" in caught.value.why
 
 
 def test_without_a_state_it_is_as_before(lab, tmp_path):

@@ -10,6 +10,7 @@ from labkit.cluster import doctor, sources
 from labkit.cluster.packages import Packages
 from labkit.cluster.releases import Releases
 from labkit.errors import LabError
+from labkit.progress import Progress
 
 
 @pytest.fixture
@@ -71,3 +72,28 @@ def test_the_doctor_asks_the_named_one_all_the_same(reasons, monkeypatch):
     (finding,) = doctor._source()
     assert finding.status == "bad"
     assert "no network" in finding.value
+
+
+class Handing(Releases):
+    """A source that notes what it hands out."""
+
+    def __init__(self, handed: list[str]) -> None:
+        super().__init__()
+        object.__setattr__(self, "handed", handed)
+
+    def tool(self, program, progress):
+        self.handed.append(program)
+
+
+def test_the_commands_alone_are_fetched_and_only_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("LABKIT_HOME", str(tmp_path))
+    handed: list[str] = []
+    monkeypatch.setattr(sources, "choose", lambda: Handing(handed))
+    monkeypatch.setattr(sources, "ensure_release", lambda source, progress: handed.append("release"))
+    kubectl, istioctl = sources.ensure_commands(Progress(lambda event: None, lambda: 0.0))
+    assert handed == ["kubectl", "release"]
+    for path in (kubectl, istioctl, istioctl.parent.parent / ".archive"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert sources.ensure_commands(Progress(lambda event: None, lambda: 0.0)) == (kubectl, istioctl)
+    assert handed == ["kubectl", "release"]
