@@ -23,7 +23,7 @@ def parsed(line: bytes, where: str) -> Any:
         value = json.loads(
             text, object_pairs_hook=_unrepeated, parse_constant=_refused, parse_int=_int, parse_float=_float
         )
-        if "\\ud" in text.lower():
+        if "\\ud" in text or "\\uD" in text:  # no other letters begin an escape of half a pair
             json.dumps(value, ensure_ascii=False).encode()  # half of a pair is no character
     except RecursionError:
         raise Malformed(f"{where} is nested too deeply") from None

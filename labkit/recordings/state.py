@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -56,6 +57,7 @@ VIEWS = {
     ),
     "discovery": Views(DEBUG_PORT, ("/debug/syncz",)),
 }
+_BEGINS = re.compile(rb'\{"cell": ([0-9]{1,9}),')
 _HEAD = {"notebook": str, "recorded": str}
 _MOMENT = {"cell": shapes.count, "at": float, "changes": [(str, str, shapes.either(str, type(None)))]}
 
@@ -67,16 +69,21 @@ class Moments:
     """
 
     def __init__(self, path: Path, head: Head) -> None:
-        self._moments = _read(path, head)
-        self.cells = [moment["cell"] for moment in self._moments]
+        self._path, self._lines = path, _read(path, head)
+        self.cells = [_cell(path, line) for line in self._lines]
+        self._moments: list[Any] = []  # read as far as somebody looked: most look early
         self._state: dict[Key, str] = {}
         self._applied = 0
 
     def at(self, cell: int) -> tuple[Mapping[Key, str], float]:
-        """The state after the cell of this number, and when that was, in seconds since 1970; before any, the first."""
+        """The state after the cell of this number, and when that was, in seconds since 1970; before any, the first.
+
+        Raises LabError where what is written of it is none.
+        """
         wanted = max(1, bisect_right(self.cells, cell))
         if wanted < self._applied:
             self._state, self._applied = {}, 0
+        self._moments += [_moment(self._path, line) for line in self._lines[len(self._moments) : wanted]]
         for moment in self._moments[self._applied : wanted]:
             apply(self._state, moment["changes"])
         self._applied = wanted
@@ -174,18 +181,32 @@ def _unpacked(path: Path) -> bytes:
     return content
 
 
-def _read(path: Path, head: Head) -> list[Any]:
+def _read(path: Path, head: Head) -> list[bytes]:
+    """The moments' lines, of which there is one at least."""
     try:
         first, *lines = _unpacked(path).split(b"\n")
         heading = shapes.checked(shapes.parsed(first, "its head"), _HEAD, "its head")
-        if (heading["notebook"], heading["recorded"]) != (head.notebook, head.recorded):
-            raise refused(path, "it is of another recording")
-        moments = [shapes.checked(shapes.parsed(line, "a moment"), _MOMENT, "a moment") for line in lines]
     except (shapes.Malformed, lzma.LZMAError, MemoryError, OSError) as error:
         raise refused(path, str(error)) from None
-    if not moments:
+    if (heading["notebook"], heading["recorded"]) != (head.notebook, head.recorded):
+        raise refused(path, "it is of another recording")
+    if not lines:
         raise refused(path, "it holds no moment")
-    return moments
+    return lines
+
+
+def _cell(path: Path, line: bytes) -> int:
+    begins = _BEGINS.match(line)
+    if not begins:
+        raise refused(path, "a moment does not begin with its cell's number")
+    return int(begins[1])
+
+
+def _moment(path: Path, line: bytes) -> Any:
+    try:
+        return shapes.checked(shapes.parsed(line, "a moment"), _MOMENT, "a moment")
+    except shapes.Malformed as error:
+        raise refused(path, str(error)) from None
 
 
 @dataclass(frozen=True)
