@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import httpx
 import psutil
 
+from labkit.backend.live.network import free_port
 from labkit.classroom.messages import Failing, Told
 from labkit.classroom.server import COOKIE
 from labkit.classroom.store import Store
@@ -76,7 +77,7 @@ class _Rehearsal:
         store = Store(self.path)
         key, (code, _) = store.key(), store.code(time.time(), 1)
         store.close()
-        self.port = _free_port()
+        self.port = free_port()
         board = await self._served()
         chance = random.Random(1)  # noqa: S311
         ends = time.monotonic() + self.plan.seconds
@@ -194,11 +195,3 @@ async def _took(client: httpx.AsyncClient, token: str, told: Told) -> bool:
     except httpx.TransportError:
         return False
     return answer.status_code == 204
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.create_server((GATEWAY_HOST, 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port

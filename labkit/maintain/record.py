@@ -17,6 +17,7 @@ from labkit.backend.live import Live
 from labkit.cluster import kind
 from labkit.course import agenda
 from labkit.errors import LabError
+from labkit.maintain import pictures
 from labkit.progress import Progress, Report
 from labkit.recordings import files, state
 from labkit.recordings.files import Call, Head, Mark, Played
@@ -52,6 +53,9 @@ def record(numbers: list[str], report: Report) -> None:
             _record(path, Path(folder) / "cells")
     with progress.stage(EXPLORE.stem):
         _explore()
+    if not numbers:
+        with progress.stage("pictures"):
+            pictures.take()
 
 
 def stale(numbers: list[str]) -> list[Stale]:

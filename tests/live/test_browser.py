@@ -1,6 +1,6 @@
 """Notebook 09 as a reader has it: its live cell moves, Stop stops it, and a still figure takes its place.
 
-With `--artifacts FOLDER` the picture of it is kept there: the README's is one of these.
+With `--artifacts FOLDER` the picture of it is kept there.
 """
 
 from __future__ import annotations

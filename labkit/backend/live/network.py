@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import os
+import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -159,3 +160,10 @@ def _pem(path: Path) -> str:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     texts = dict.fromkeys(file.read_text("utf-8", "replace") for file in files if not file.is_dir())
     return "".join(f"{text}\n" for text in texts if "BEGIN CERTIFICATE" in text)
+
+
+def free_port() -> int:
+    """A port of this machine's own address that nothing listens on now."""
+    with socket.create_server((LOOPBACK[0], 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
