@@ -16,12 +16,19 @@ WIDTH, HEIGHT = 1280, 860  # pixels
 FRAMES = 8  # of a live view, until it shows something
 
 
-def take() -> None:
-    """Both pictures, anew. Raises LabError where there is no Chromium."""
+def require() -> None:
+    """Raises LabError where there is no Chromium to take them with."""
     from labkit.maintain import jupyterlab
 
     if jupyterlab.program() is None:
         raise LabError("The README's pictures cannot be taken.", "no Chromium or Chrome is installed", "install one")
+
+
+def take() -> None:
+    """Both pictures, anew. Raises LabError where there is no Chromium."""
+    from labkit.maintain import jupyterlab
+
+    require()
     with TemporaryDirectory() as folder:
         notebooks = Path(folder) / "notebooks"
         notebooks.mkdir()

@@ -46,6 +46,7 @@ def record(numbers: list[str], report: Report) -> None:
     progress = Progress(report, backend.now)
     chosen = _chosen(numbers)
     if not numbers:
+        pictures.require()
         kind.down(progress)
         files.schemas().unlink(missing_ok=True)
     for path in chosen:
