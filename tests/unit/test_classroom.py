@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import httpx
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from labkit import cli, state
+from labkit.api.credentials import identity
 from labkit.classroom import client
 from labkit.classroom.board import board
 from labkit.classroom.messages import LARGEST, Failing, Refused, Told, nickname, parsed
@@ -264,17 +266,15 @@ def test_who_leaves_is_forgotten(http, store):
 
 # -- a participant's side, and a board that runs --------------------------------------------------------
 @contextmanager
-def serving(path, port: int):
-    command = [sys.executable, "-m", "labkit.cli", "class", "serve", "--store", path, "--port", str(port)]
+def serving(path, port: int, *options):
+    command = [sys.executable, "-m", "labkit.cli", "class", "serve", "--store", path, "--port", str(port), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             said = [process.stdout.readline() for _ in range(3)]
             for _ in range(200):
-                try:
-                    httpx.get(f"http://127.0.0.1:{port}/board", trust_env=False)
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
                     break
-                except httpx.TransportError:
-                    time.sleep(0.05)
+                time.sleep(0.05)
             yield said
         finally:
             process.kill()
@@ -288,9 +288,7 @@ def port():
 @pytest.fixture
 def home(monkeypatch, tmp_path):
     monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
-    settings.cache_clear()
-    yield tmp_path / "home"
-    settings.cache_clear()
+    return tmp_path / "home"
 
 
 def progress_of(home, **parts) -> None:
@@ -322,6 +320,22 @@ def test_a_participant_joins_tells_raises_a_hand_and_leaves(home, tmp_path, port
     assert client.joined() is None
     with pytest.raises(LabError, match="in no class"):
         client.tell()
+
+
+def test_with_a_certificate_it_is_encrypted_and_a_stranger_is_not_believed(home, tmp_path, port):
+    certificate, own = identity(tmp_path)
+    known = tmp_path / "board.pem"
+    known.write_bytes(certificate)
+    with serving(tmp_path / "class.sqlite", port, "--certificate", known, "--key", own) as said:
+        url, code = said[1].split()[4], said[1].split("--code ")[1].strip()
+        assert url == f"https://127.0.0.1:{port}"
+        with pytest.raises(LabError, match="cannot be reached") as caught:
+            client.join(url, code, "Ada", None)
+        assert "certificate" in caught.value.why.lower()
+        assert client.join(url, code, "Ada", known).nickname == "Ada"
+        client.tell()
+    run = CliRunner().invoke(cli.app, ["class", "serve", "--certificate", str(known)])
+    assert isinstance(run.exception, LabError)
 
 
 def test_who_does_not_agree_sends_nothing(home, port):
