@@ -65,7 +65,7 @@ GATEWAY_HOST = "127.0.0.1"
 GATEWAY_PORT = 8080
 GATEWAY_NODE_PORT = 30080
 # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
-ADMIN_PORT, DEBUG_PORT = 15000, 15014  # Envoy's, istiod's
+ADMIN_PORT, STATS_PORT, DEBUG_PORT = 15000, 15090, 15014  # Envoy's, its counters', istiod's
 CLASS_PORT = 8765  # of a trainer's board
 
 # -- where releases are published -------------------------------------------------------------

@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from labkit.api.recorded import Key, State
+from labkit.backend.requests import Kubernetes
+from labkit.settings import STATS_PORT
+
+# The counters that are asked of a proxy, a hundredth of what it counts, by the names that Envoy calls them inside, and
+# its `filter` looks for: `istiocustom.istio_requests_total…` in Istio's Envoy, `istio.requests_total…` in upstream's.
+# https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--stats
+COUNTERS = "istio.request(s_total|_duration_milliseconds)"
+_PROXIED = re.compile(r"/api/v1/namespaces/([^/]+)/pods/([^/]+:\d+)/proxy(/.*)")
 
 VIEW, DUMP, PIECE = "view", "dump", "piece"
 DUMPED = "/config_dump"
@@ -61,6 +70,28 @@ def shown(state: State, place: str, path: str) -> str | None:
     configs = [{name: _whole(state, value) for name, value in each.items()} for each in json.loads(state[DUMP, place])]
     chosen = [each for each in configs if "include_eds" in query or each["@type"] != _ENDPOINTS]
     return json.dumps({"configs": chosen}, indent=1)
+
+
+def stats(pod: str) -> Kubernetes:
+    """The question for a proxy's counters, through the API server. pod: NAMESPACE/POD."""
+    namespace, _, name = pod.partition("/")
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}:{STATS_PORT}/proxy/stats/prometheus"
+    return Kubernetes("GET", path, query={"filter": COUNTERS})
+
+
+def counted(pod: str) -> Key:
+    """Where a proxy's counters are kept."""
+    return VIEW, f"{pod}:{STATS_PORT} /stats/prometheus?{urlencode({'filter': COUNTERS})}"
+
+
+def proxied(state: State, path: str, query: Mapping[str, str]) -> str | None:
+    """What a pod answered over HTTP through the API server; None where that was not written down.
+
+    https://kubernetes.io/docs/tasks/administer-cluster/access-cluster-services/#manually-constructing-apiserver-proxy-urls
+    """
+    found = _PROXIED.fullmatch(path)
+    asked = f"?{urlencode(query)}" if query else ""
+    return shown(state, f"{found[1]}/{found[2]}", f"{found[3]}{asked}") if found else None
 
 
 def _whole(state: State, value: str | list[str]) -> Any:

@@ -269,6 +269,10 @@ def _of_a_pod(mesh: Backend, pod: dict[str, Any]) -> dict[Key, str]:
         with suppress(KubernetesError):
             text = mesh.perform(Kubernetes("GET", path, query={**query, "tailLines": str(LINES)}))
             found[LOG, f"{namespace}/{name}/{container}"] = _scrubbed(text)
+        if container == "istio-proxy":
+            with suppress(KubernetesError):  # it may be on its way up or down
+                text = mesh.perform(views.stats(f"{namespace}/{name}"))
+                found[views.counted(f"{namespace}/{name}")] = _scrubbed(text)
         if container in VIEWS:
             found |= _views(mesh, Forward(namespace, name, VIEWS[container].port), VIEWS[container].paths)
     return found

@@ -11,6 +11,7 @@ from functools import partial
 import pytest
 
 from labkit import backend
+from labkit.api import views
 from labkit.backend.answers import Completed
 from labkit.backend.live import Live
 from labkit.backend.requests import Command
@@ -155,3 +156,18 @@ def test_a_change_that_is_right_is_not_refused(bookinfo_in_the_mesh):
     for command in (Command(("kubectl", "apply", "-f", "-"), stdin=right),
                     Command(("kubectl", "delete", "service", "reviews"))):  # fmt: skip
         assert looking.refused(command) is None
+
+
+def test_the_counters_are_those_of_the_moment(bookinfo_in_the_mesh):
+    looking = Looking()
+    seen = state.observe(Live())
+    looking.see(seen, backend.unix_time())
+    proxies = [name for what, name in seen if what == views.DUMP]
+    assert proxies
+    for place in proxies:
+        question = views.stats(place.partition(":")[0])
+        assert series(looking.answer(question)) == series(Live().perform(question))
+
+
+def series(text: str) -> list[str]:
+    return sorted(line.rpartition(" ")[0] for line in text.splitlines())

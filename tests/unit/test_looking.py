@@ -8,8 +8,12 @@ import pytest
 from playback import WHEN, Cells
 
 from labkit import backend, session
+from labkit.api import views
+from labkit.api.recorded import Asked
+from labkit.backend.requests import Kubernetes
 from labkit.errors import LabError
 from labkit.recordings import files, state
+from labkit.recordings.looking import Looking
 from labkit.recordings.replay import NotRecorded, Replay
 
 RESOURCES = {"groupVersion": "v1", "resources": [{"name": "namespaces", "kind": "Namespace", "verbs": ["get", "list"]}]}
@@ -135,6 +139,16 @@ def test_without_kubectl_its_usual_questions_are_answered_and_others_name_it(lab
     with pytest.raises(NotRecorded, match="kubectl") as caught:
         said(lab, "# my own", lambda: backend.run(["kubectl", "describe", "ns", "default"]))
     assert "with kubectl here (`labkit tools` brings it)" in caught.value.why
+
+
+def test_a_proxys_counters_are_told_whoever_asks_for_them():
+    looking, question = Looking(), views.stats("default/a")
+    held = {views.counted("default/a"): "istio_requests_total{} 3\n", ("document", "/api/v1"): json.dumps(RESOURCES)}
+    looking.see(held, 0.0)
+    assert looking.answer(question) == "istio_requests_total{} 3\n"
+    assert looking._served_answer(Asked("GET", question.path, question.query)).text == "istio_requests_total{} 3\n"
+    assert looking.answer(views.stats("default/b")) is None
+    assert looking.answer(Kubernetes("GET", question.path, query={"filter": "other"})) is None
 
 
 def test_without_a_state_it_is_as_before(lab, tmp_path):

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend
+from labkit.api import views
 from labkit.errors import LabError
 from labkit.mesh import telemetry
 from labkit.mesh.telemetry import names, prometheus, rates
@@ -181,7 +182,7 @@ def test_a_scrape_asks_each_running_proxy_for_request_metrics_alone():
         "/api/v1/namespaces/default/pods/a:15090/proxy/stats/prometheus",
         "/api/v1/namespaces/istio-system/pods/b:15090/proxy/stats/prometheus",
     }
-    assert {query["filter"] for _, query in mesh.asked} == {names.FILTER}
+    assert {query["filter"] for _, query in mesh.asked} == {views.COUNTERS}
 
 
 @pytest.mark.parametrize(
@@ -190,8 +191,8 @@ def test_a_scrape_asks_each_running_proxy_for_request_metrics_alone():
 def test_envoys_filter_lets_both_envoys_names_through(stat):
     import re
 
-    assert re.search(names.FILTER, stat)
-    assert not re.search(names.FILTER, stat.replace("request", "response"))
+    assert re.search(views.COUNTERS, stat)
+    assert not re.search(views.COUNTERS, stat.replace("request", "response"))
 
 
 def test_a_proxy_that_vanished_in_the_middle_is_silent_and_the_others_are_not():

@@ -27,9 +27,6 @@ LABELS = [
     "connection_security_policy",
 ]
 UNKNOWN = "unknown"
-# The same metrics as Envoy calls them inside, where its `filter` looks: `istiocustom.istio_requests_total…` in Istio's,
-# `istio.requests_total…` in upstream's. https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--stats
-FILTER = "istio.request(s_total|_duration_milliseconds)"
 
 _NUMBER = r"\d+(?:\.\d+)?(?:e\+?\d+)?"
 _COUNTER = rf"(?:envoy_)?{REQUESTS}\{{.*\}}"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labkit import backend
+from labkit.api import views
 from labkit.mesh.proxy.pods import with_proxy
-from labkit.mesh.telemetry.names import DURATIONS, FILTER, LABELS, REQUESTS, samples, series
+from labkit.mesh.telemetry.names import DURATIONS, LABELS, REQUESTS, samples, series
 
 if TYPE_CHECKING:
     import pandas as pd
 
-STATS_PORT = 15090  # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
 AT_ONCE = 8
 # The API server's answers where it cannot reach a pod: it is starting, on its way out, or gone.
 _NO_ANSWER = (400, 404, 500, 502, 503, 504)
@@ -133,10 +133,9 @@ def _ask(pod: Mapping[str, Any]) -> _Answer:
 
 
 def _answer(name: str, namespace: str) -> _Answer:
-    path = f"/api/v1/namespaces/{namespace}/pods/{name}:{STATS_PORT}/proxy/stats/prometheus"
     proxy, time = f"{name}.{namespace}", backend.now()
     try:
-        return _Answer(proxy, time, text=backend.kubernetes("GET", path, query={"filter": FILTER}))
+        return _Answer(proxy, time, text=backend.perform(views.stats(f"{namespace}/{name}")))
     except backend.KubernetesError as error:
         if error.status not in _NO_ANSWER:
             raise
