@@ -94,7 +94,7 @@ def of_the_engine(recorded: str) -> list[str]:
     return re.findall(r'"docker",[^]]*', recorded)
 
 
-@pytest.mark.parametrize("path", RECORDINGS.glob("*.jsonl"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_nothing_that_the_engine_says_of_a_machine_is_recorded(path):
     assert of_the_engine(path.read_text()) == []
 

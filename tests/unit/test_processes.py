@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -170,12 +171,27 @@ backend.run(["sh", "-c", script], on_line=lambda line: print(line, flush=True))
 """
 
 
+def is_heir(process: psutil.Process) -> bool:
+    """Whether it is the shell that ends what is left; a process that is only just there has no command yet."""
+    with suppress(psutil.Error):
+        return "read -r sign" in " ".join(process.cmdline())
+    return False
+
+
+def awaited(look):
+    """What is seen once anything is, within a while."""
+    ends = time.monotonic() + 20
+    while not (seen := look()) and time.monotonic() < ends:
+        time.sleep(0.05)
+    return seen
+
+
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_is_left_of_it_however_this_process_ends(sign):
     process = subprocess.Popen([sys.executable, "-c", KERNEL], stdout=subprocess.PIPE, text=True)
     assert process.stdout
     pids = [int(process.stdout.readline()) for _ in range(2)]
-    heirs = [each.pid for each in psutil.Process(process.pid).children() if "read -r sign" in " ".join(each.cmdline())]
+    heirs = awaited(lambda: [each.pid for each in psutil.Process(process.pid).children() if is_heir(each)])
     assert len(heirs) == 1
     process.send_signal(sign)
     process.wait(10)

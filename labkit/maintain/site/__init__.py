@@ -12,7 +12,7 @@ from labkit.progress import Progress
 from labkit.settings import NOTEBOOKS, REPOSITORY
 
 CONFIGURATION = Path(__file__).parent
-PAGES = (NOTEBOOKS / "glossary.md", NOTEBOOKS / "trainers.md")
+PAGES = (NOTEBOOKS / "explore.ipynb", NOTEBOOKS / "glossary.md", NOTEBOOKS / "trainers.md")
 
 
 def build(to: Path, progress: Progress) -> Path:

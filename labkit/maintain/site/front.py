@@ -89,7 +89,7 @@ def _linked(table: str, notebooks: Sequence[Path]) -> str:
 def _contents(notebooks: Sequence[Path]) -> str:
     """https://www.sphinx-doc.org/en/master/usage/restructuredtext/directives.html#directive-toctree"""
     entries = [f"{path.name[:2]} {_title(path)} <notebooks/{path.stem}>" for path in notebooks]
-    others = ["map", "notebooks/glossary", "notebooks/trainers"]
+    others = ["notebooks/explore", "map", "notebooks/glossary", "notebooks/trainers"]
     return "\n".join(["```{toctree}", ":hidden:", "", *entries, *others, "```", ""])
 
 
