@@ -31,6 +31,12 @@ class Fault:
     message: str
 
 
+_UNCHECKED = Fault(
+    "<nil>", "FieldValueInvalid", "Invalid value: null: some validation rules were not checked because the object was "
+    "invalid; correct the existing errors to complete validation",
+)  # fmt: skip
+
+
 class Kind:
     """The schema of one kind in an OpenAPI v3 document."""
 
@@ -44,8 +50,10 @@ class Kind:
         return sorted(self._unknown(self._own, value, ""))
 
     def faults(self, value: Any) -> list[Fault]:
-        """The values that the kind does not take."""
-        return list(self._faults(self._own, value, ""))
+        """The values that the kind does not take; and, where it has rules of its own, that these are still unchecked."""
+        found = list(self._faults(self._own, value, ""))
+        has_rules = '"x-kubernetes-validations"' in json.dumps(self._own)
+        return [*found, _UNCHECKED] if found and has_rules else found
 
     def patched(self, value: Any, patch: Any, strategic: bool) -> Any:
         """An object after a patch: https://www.rfc-editor.org/rfc/rfc7386, or a strategic merge.
@@ -85,8 +93,8 @@ class Kind:
         if value is None or (schema.get("x-kubernetes-int-or-string") and isinstance(value, int | str)):
             return
         if wanted in _TYPES and not _is(value, wanted):
-            told = json.dumps(_type(value) if isinstance(value, dict | list) else value)
-            why = f"{path} in body must be of type {wanted}: {json.dumps(_type(value))}"
+            told = json.dumps(_type(value))
+            why = f"{path} in body must be of type {wanted}: {told}"
             yield Fault(path, "FieldValueTypeInvalid", f"Invalid value: {told}: {why}")
         elif "enum" in schema and value not in schema["enum"]:
             supported = ", ".join(map(json.dumps, schema["enum"]))
@@ -96,11 +104,11 @@ class Kind:
             for number, each in enumerate(value):
                 yield from self._faults(self._resolved(schema.get("items", {})), each, f"{path}[{number}]")
         elif isinstance(value, dict):
+            for name, each in value.items():
+                yield from self._faults(self._beneath(schema, name) or {}, each, _joined(path, name))
             for name in schema.get("required", ()):
                 if name not in value:
                     yield Fault(_joined(path, name), "FieldValueRequired", "Required value")
-            for name, each in value.items():
-                yield from self._faults(self._beneath(schema, name) or {}, each, _joined(path, name))
 
     def _patched(self, schema: Schema, value: Any, patch: Any, strategic: bool) -> Any:
         key = schema.get("x-kubernetes-patch-merge-key")
