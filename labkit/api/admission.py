@@ -50,7 +50,7 @@ class Kind:
         return sorted(self._unknown(self._own, value, ""))
 
     def faults(self, value: Any) -> list[Fault]:
-        """The values that the kind does not take; and, where it has rules of its own, that these are still unchecked."""
+        """The values that the kind does not take; where it has rules of its own, also that these are unchecked."""
         found = list(self._faults(self._own, value, ""))
         has_rules = '"x-kubernetes-validations"' in json.dumps(self._own)
         return [*found, _UNCHECKED] if found and has_rules else found
