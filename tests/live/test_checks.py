@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 
 from labkit import backend
 from labkit.course import labs, verbs
-from labkit.mesh import bookinfo, injection, istio
+from labkit.mesh import bookinfo, injection, istio, leftovers
 from labkit.settings import NOTEBOOKS, settings
 
 pytestmark = pytest.mark.live
@@ -54,7 +54,7 @@ def test_each_check_fails_at_its_labs_start_and_passes_once_its_remedy_has_run(l
 
     at_the_start, at_the_end = (shown(notebook.cells[n]) for n in (len(begin), -1))
     assert f"0/{len(lab.checks)} passed" in at_the_start
-    assert "✗" not in at_the_end, at_the_end
+    assert "✗" not in at_the_end, f"{at_the_end}\n{leftovers.anywhere()}"
 
 
 def shown(cell) -> str:
