@@ -41,7 +41,7 @@ class Kind:
     """The schema of one kind in an OpenAPI v3 document."""
 
     def __init__(self, document: str, kind: str) -> None:
-        self._schemas: Mapping[str, Schema] = _parsed(document)["components"]["schemas"]
+        self._schemas: Mapping[str, Schema] = _parsed(document)["components"]["schemas"] if document else {}
         found = (each for each in self._schemas.values() if any(gvk["kind"] == kind for gvk in each.get(_GVK, ())))
         self._own: Schema = next(found, {})
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 _MAGIC = b"k8s\x00"
+_NAME = (1, 1)  # the metadata's, https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/
 _RAW, _ENCODING = 2, 3  # of the envelope that stands around each object
 
 # from an object to the specifications of its pods, as numbers of fields
@@ -46,6 +47,14 @@ def leads_out(resource: str, body: bytes) -> list[str]:
         return []
     specs = list(_at(envelope, (_RAW, *_PODS[resource])))
     return [name for name, paths in LEADS.items() if any(_is_set(spec, path) for spec in specs for path in paths)]
+
+
+def name(body: bytes) -> str:
+    """The object's name; "" where it has none. Raises ValueError for what is no such object."""
+    if not body.startswith(_MAGIC):
+        raise ValueError("it does not begin as Kubernetes' protobuf does")
+    found = next((each for each in _at(body[len(_MAGIC) :], (_RAW, *_NAME)) if isinstance(each, bytes)), b"")
+    return found.decode()
 
 
 def _is_set(message: bytes | int, path: tuple[int, ...]) -> bool:

@@ -49,7 +49,7 @@ class Asked:
     query: Mapping[str, str]
     accept: str = ""
     sent: str = ""
-    body: str = ""
+    body: bytes = b""
 
 
 @dataclass(frozen=True)

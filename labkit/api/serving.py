@@ -83,7 +83,7 @@ class Served:
         if (forward := forwarding.PATH.fullmatch(request.path)) and "Upgrade" in request.headers:
             return await self._forwarded(request, f"{forward['namespace']}/{forward['pod']}")
         query = {name: request.query[name] for name in request.query}
-        body = await request.text() if request.method not in LOOKS else ""
+        body = await request.read() if request.method not in LOOKS else b""
         found = self._answer(
             Asked(request.method, request.path, query, request.headers.get("Accept", ""), request.content_type, body)
         )

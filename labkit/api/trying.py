@@ -10,9 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from labkit.api import protobuf
 from labkit.api.admission import Fault, Kind
 from labkit.api.recorded import DOCUMENT, PATH, Answer, Asked, Refusal, State, answer, collection_of, of_group, told
 
+_PROTOBUF = "application/vnd.kubernetes.protobuf"
 _STRATEGIC = "application/strategic-merge-patch+json"
 _PATCHES = ("application/merge-patch+json", _STRATEGIC)
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -39,6 +41,8 @@ def _tried(state: State, schemas: State, at: float, asked: Asked, found: re.Matc
     if asked.method == "DELETE":
         return answer(state, at, Asked("GET", asked.path, {}))
     sent = _body(asked)
+    if asked.sent == _PROTOBUF:  # of its fields all are known to whoever wrote it so
+        return Answer(201, json.dumps(_after(state, at, asked, Kind("", ""), found, sent)))
     kind = _kind(state, schemas, found)
     if unknown := kind.unknown(sent):
         version = found["root"].rpartition("/")[2]
@@ -72,9 +76,11 @@ def _after(state: State, at: float, asked: Asked, kind: Kind, found: re.Match[st
 
 def _body(asked: Asked) -> Any:
     try:
+        if asked.sent == _PROTOBUF:
+            return {"metadata": {"name": protobuf.name(asked.body)}}
         body = json.loads(asked.body)
-    except (ValueError, RecursionError):
-        raise Refusal(400, "BadRequest", "the body is no JSON") from None
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "BadRequest", f"the body could not be read: {error}") from None
     if not isinstance(body, dict):
         raise Refusal(400, "BadRequest", "the body is no object")
     return body

@@ -54,6 +54,8 @@ FILTERS = {
 # What a reader's curl may be told when it asks a proxy's admin port, and answers with nothing but the page
 _QUIET = {"-s", "-S", "-f", "-sS", "-fsS", "-sSf", "-fs", "-sf", "--silent", "--show-error", "--fail"}
 _ADMIN = re.compile(r"(?:http://)?(?:localhost|127\.0\.0\.1):(\d+)(/\S*)")
+# What kubectl asks when version 3 knows no such kind, and the empty document says no more: https://github.com/google/gnostic
+OPENAPI_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _SHOWN = (views.VIEW, views.DUMP)
 PATIENCE = 30.0  # seconds that a command may take
 
@@ -173,6 +175,8 @@ class Looking:
             return tried(seen, self._schemas, at, asked)
         if (counted := views.proxied(seen, asked.path, asked.query)) is not None:
             return Answer(200, counted, "text/plain")
+        if asked.path == state.OLD_SCHEMAS:
+            return Answer(200, "", OPENAPI_V2)
         return recorded.answer(self._schemas if asked.path.startswith(state.SCHEMAS) else seen, at, asked)
 
 

@@ -33,7 +33,7 @@ from labkit.settings import ADMIN_PORT, DEBUG_PORT
 
 Change = tuple[str, str, str | None]  # what, name, text; of what is gone, None
 
-SCHEMAS = "/openapi/v3"
+SCHEMAS, OLD_SCHEMAS = "/openapi/v3", "/openapi/v2"
 LINES = 200  # of the end of each log
 AT_ONCE = 4  # questions at once
 LARGEST = 1 << 26  # bytes that a file unpacks to; the course's largest takes a quarter

@@ -34,7 +34,7 @@ def mesh():
 
     def ask(method: str, path: str, body: Any, sent: str = "application/json", **query: str) -> Answer:
         query = {"dryRun": "All", **query}
-        return tried(seen, schemas, at, Asked(method, path, query, "", sent, json.dumps(body)))
+        return tried(seen, schemas, at, Asked(method, path, query, "", sent, json.dumps(body).encode()))
 
     return ask
 
@@ -136,6 +136,25 @@ def test_a_strategic_merge_finds_a_lists_items_by_their_key(mesh):
     assert said(mesh("PATCH", f"{SERVICES}/reviews", {"spec": {"ports": [{"nam": "a"}]}}, STRATEGIC))[0] == 400
 
 
+def test_an_object_in_protobuf_is_known_by_its_name():
+    recording = files.of("11-resilience")
+    seen, at = state.Moments(state.of(recording), files.head(recording)).at(30)
+
+    def created(body: bytes) -> int:
+        sent = "application/vnd.kubernetes.protobuf"
+        return tried(seen, {}, at, Asked("POST", "/api/v1/namespaces", {"dryRun": "All"}, "", sent, body)).status
+
+    def namespace(name: bytes) -> bytes:
+        metadata = b"\x0a" + bytes([len(name)]) + name
+        raw = b"\x0a" + bytes([len(metadata)]) + metadata
+        return b"k8s\x00\x12" + bytes([len(raw)]) + raw
+
+    assert created(namespace(b"default")) == 409
+    assert created(namespace(b"mine")) == 201
+    assert created(b"k8s\x00\xff\xff") == 400
+    assert created(b"?") == 400
+
+
 # -- a schema of whatever shape ---------------------------------------------------------------------
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=3),
@@ -175,7 +194,7 @@ def test_a_merge_patch_twice_is_as_once(value, patch):
 def test_without_a_schema_it_is_said(mesh):
     recording = files.of("11-resilience")
     seen, at = state.Moments(state.of(recording), files.head(recording)).at(30)
-    asked = Asked("POST", RULES, {"dryRun": "All"}, "", "application/json", json.dumps(rule()))
+    asked = Asked("POST", RULES, {"dryRun": "All"}, "", "application/json", json.dumps(rule()).encode())
     assert said(tried(seen, {(DOCUMENT, "/openapi/v3"): "{}"}, at, asked)) == (
         404, "what fields this kind has was not written down",
     )  # fmt: skip
