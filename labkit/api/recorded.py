@@ -25,6 +25,7 @@ PATH = re.compile(
     r"/(?P<resource>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<beneath>[^/]+))?)?"
 )
 LOOKS = ("GET", "HEAD")
+RECORDED = "the mesh is a recorded one"  # begins each refusal that a live API server would not have uttered
 # https://kubernetes.io/blog/2025/04/24/endpoints-deprecation/
 _DEPRECATED = {"/api/v1/endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 # The columns that tell how long ago, and the fields that they are reckoned from, the first that there is
@@ -109,7 +110,7 @@ def knows(state: State, asked: Asked) -> bool:
 
 def _answer(state: State, at: float, asked: Asked) -> Answer:
     if asked.method not in LOOKS:
-        raise Refusal(405, "MethodNotAllowed", "the mesh is a recorded one: it can be looked at, and not be changed")
+        raise Refusal(405, "MethodNotAllowed", f"{RECORDED}: it can be looked at, and not be changed")
     path = asked.path.rstrip("/")
     if (DOCUMENT, path) in state:
         return Answer(200, state[DOCUMENT, path])
@@ -127,7 +128,7 @@ def _answer(state: State, at: float, asked: Asked) -> Answer:
     held = [json.loads(state[collection, name]) for name in sorted(names)]
     chosen = [each for each in held if _matches(each["object"], asked.query)]
     if "sendInitialEvents" in asked.query:  # who is refused this lists first, and then watches
-        raise Refusal(422, "Invalid", "sendInitialEvents is forbidden: the mesh is a recorded one")
+        raise Refusal(422, "Invalid", f"sendInitialEvents is forbidden: {RECORDED}")
     if asked.query.get("watch") in ("true", "1"):
         return Answer(200, "", watch=True)
     if "as=Table" in asked.accept:

@@ -12,7 +12,19 @@ from typing import Any
 
 from labkit.api import protobuf
 from labkit.api.admission import Fault, Kind
-from labkit.api.recorded import DOCUMENT, PATH, Answer, Asked, Refusal, State, answer, collection_of, of_group, told
+from labkit.api.recorded import (
+    DOCUMENT,
+    PATH,
+    RECORDED,
+    Answer,
+    Asked,
+    Refusal,
+    State,
+    answer,
+    collection_of,
+    of_group,
+    told,
+)
 
 _PROTOBUF = "application/vnd.kubernetes.protobuf"
 _STRATEGIC = "application/strategic-merge-patch+json"
@@ -70,7 +82,7 @@ def _after(state: State, at: float, asked: Asked, kind: Kind, found: re.Match[st
     if asked.method == "PUT":
         return sent
     if asked.sent not in _PATCHES:
-        raise Refusal(415, "UnsupportedMediaType", f"a recorded mesh takes patches as {' and '.join(_PATCHES)}")
+        raise Refusal(415, "UnsupportedMediaType", f"{RECORDED}, and takes patches as {' and '.join(_PATCHES)}")
     return kind.patched(json.loads(held.text), sent, strategic=asked.sent == _STRATEGIC)
 
 
@@ -89,7 +101,7 @@ def _body(asked: Asked) -> Any:
 def _kind(state: State, schemas: State, found: re.Match[str]) -> Kind:
     document = schemas.get((DOCUMENT, f"/openapi/v3{found['root']}"))
     if document is None:
-        raise Refusal(404, "NotFound", "what fields this kind has was not written down")
+        raise Refusal(404, "NotFound", f"{RECORDED}, and which fields this kind has was not written down")
     return Kind(document, _kind_name(state, found))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from labkit import commands
 from labkit.api import getting, recorded, views
 from labkit.api.proxy_status import proxy_status
-from labkit.api.recorded import Answer, Asked
+from labkit.api.recorded import RECORDED, Answer, Asked
 from labkit.api.serving import Served
 from labkit.api.trying import tried
 from labkit.backend.answers import Completed, kubernetes_error
@@ -101,9 +101,11 @@ class Looking:
     def refused(self, command: Command) -> Completed | None:
         """What the API server or Istio would have said against a change; None where neither would, or who knows."""
         said = commands.read(command.argv) if _program(command.argv) == "kubectl" else None
-        if not said or said.first not in TRIED or not self._now[0] or not _is_there(command.argv):
+        if not said or said.first not in TRIED or not self._now[0] or not _is_there(command.argv) or _elsewhere(said):
             return None
         done = self._run(replace(command, argv=(*command.argv, "--dry-run=server"), on_line=None))
+        if RECORDED in done.stderr:  # which a live one would not have said
+            return None
         if not done.returncode and _is_there(["istioctl"]):
             files_ = [word for each in said.flags.get("filename", ()) for word in ("--filename", each)]
             done = self._run(replace(command, argv=("istioctl", "validate", *files_), on_line=None)) if files_ else done
@@ -193,7 +195,12 @@ def _looks(argv: Sequence[str]) -> bool:
     asks = said.flags.get("dry-run", [""])[-1] in ("client", "server") or any(
         said.verb[: len(verb)] == verb for verb in LOOKS[program]
     )
-    return asks and not said.changes and _is_there(argv)
+    return asks and not said.changes and not _elsewhere(said) and _is_there(argv)
+
+
+def _elsewhere(said: commands.Words) -> bool:
+    """Whether a command names a cluster of its own: nothing of the course's reaches another one."""
+    return bool(said.flags.keys() & {"kubeconfig", "server", "cluster"})
 
 
 def _view_asked(inner: Sequence[str]) -> tuple[str, str] | None:
@@ -209,8 +216,10 @@ def _view_asked(inner: Sequence[str]) -> tuple[str, str] | None:
 
 
 def _asked(argv: Sequence[str]) -> list[list[str]]:
-    """The command itself, or those of a script."""
-    return commands.commands_of(argv[-1]) if _program(argv) == "bash" else [list(argv)]
+    """The command itself, or those of a script; none of one that may lead them to another cluster."""
+    if _program(argv) != "bash":
+        return [list(argv)]
+    return [] if "KUBECONFIG" in argv[-1] else commands.commands_of(argv[-1])
 
 
 def _program(argv: Sequence[str]) -> str:

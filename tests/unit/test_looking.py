@@ -104,6 +104,14 @@ def test_a_change_that_would_have_been_wrong_anywhere_is_refused_by_what_was_wro
     assert done.stderr == "no: delete ns nosuch --dry-run=server\n"
 
 
+def test_what_only_a_recorded_mesh_would_refuse_is_no_refusal_of_a_live_one(lab, tmp_path):
+    program = tmp_path / "home" / "bin" / "kubectl"
+    program.write_text('#!/bin/sh\necho "error: the mesh is a recorded one, and takes no such patch" >&2; exit 1\n')
+    goto(lab)
+    with pytest.raises(NotRecorded):
+        said(lab, "# my own", lambda: backend.run(["kubectl", "apply", "--server-side", "-f", "a.yaml"]))
+
+
 def test_what_is_not_there_is_an_error_as_of_a_live_mesh(lab):
     goto(lab)
     with pytest.raises(backend.KubernetesError) as caught:
@@ -120,8 +128,11 @@ def test_a_command_that_looks_is_led_to_the_recorded_api(lab):
 @pytest.mark.parametrize(
     "argv",
     [["kubectl", "delete", "ns", "default"], ["kubectl", "exec", "x", "--", "true"], ["kubectl", "proxy"],
-     ["kubectl", "port-forward", "x", "1"], ["kubectl", "cp", "a", "b"],
+     ["kubectl", "--kubeconfig", "x", "get", "ns"], ["kubectl", "get", "ns", "--server=https://127.0.0.1:1"],
+     ["kubectl", "--cluster", "x", "delete", "ns", "a"], ["kubectl", "port-forward", "x", "1"],
+     ["kubectl", "cp", "a", "b"],
      ["bash", "-c", "kubectl get ns | xargs kubectl delete"],
+     ["bash", "-c", "KUBECONFIG=x kubectl get ns"], ["bash", "-c", "env KUBECONFIG=x kubectl get ns"],
      ["bash", "-c", "kubectl get ns; curl 127.0.0.1"], ["curl", "http://127.0.0.1"], ["bash", "-c", "true"]],
 )  # fmt: skip
 def test_nothing_else_is_run(lab, argv):

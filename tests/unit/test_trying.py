@@ -196,5 +196,5 @@ def test_without_a_schema_it_is_said(mesh):
     seen, at = state.Moments(state.of(recording), files.head(recording)).at(30)
     asked = Asked("POST", RULES, {"dryRun": "All"}, "", "application/json", json.dumps(rule()).encode())
     assert said(tried(seen, {(DOCUMENT, "/openapi/v3"): "{}"}, at, asked)) == (
-        404, "what fields this kind has was not written down",
+        404, "the mesh is a recorded one, and which fields this kind has was not written down",
     )  # fmt: skip
