@@ -119,7 +119,8 @@ LAB = Lab(
             hint="`%kubectl get customresourcedefinitions` lists the kinds that somebody added.",
             remedy=(
                 "%%shell",
-                "kubectl get customresourcedefinitions -o name |",
+                "kinds=customresourcedefinitions,validatingadmissionpolicies,validatingadmissionpolicybindings",
+                'kubectl get "$kinds" -o name |',
                 "    grep -E '(istio.io|gateway.networking.k8s.io)$' | xargs -r kubectl delete --ignore-not-found",
             ),
         ),
