@@ -52,8 +52,9 @@ class Kind:
     def faults(self, value: Any) -> list[Fault]:
         """The values that the kind does not take; where it has rules of its own, also that these are unchecked."""
         found = list(self._faults(self._own, value, ""))
-        has_rules = '"x-kubernetes-validations"' in json.dumps(self._own)
-        return [*found, _UNCHECKED] if found and has_rules else found
+        if found and '"x-kubernetes-validations"' in json.dumps(self._own):
+            found.append(_UNCHECKED)
+        return found
 
     def patched(self, value: Any, patch: Any, strategic: bool) -> Any:
         """An object after a patch: https://www.rfc-editor.org/rfc/rfc7386, or a strategic merge.
