@@ -85,15 +85,15 @@ def raise_hand(up: bool) -> None:
 
 def told(n: int = 0, member: Membership | None = None) -> Told:
     """All that would be told now."""
-    checks = {number: each for number, each in notes.part("checks").items() if _has_passed(each)}
-    last = max((each["at"] for each in checks.values()), default=None)
+    passed = progress.passed()
+    last = max((each.at for each in passed), default=None)
     wrong = progress.failing()
     predictions = {
         number: chosen(each["predicted"]) for number, each in notes.part("predictions").items()
         if isinstance(each, dict) and isinstance(each.get("predicted"), str)
     }  # fmt: skip
     return Told(
-        n=n, lab=places.remembered() or "", passed=len(checks),
+        n=n, lab=places.remembered() or "", passed=len(passed),
         quiet=None if last is None else min(max(0.0, time.time() - last), LONGEST),
         failing=Failing(wrong["number"], *clipped(wrong["claim"], wrong["observed"])) if wrong else None,
         predictions=predictions, raised=member.raised if member else 0, lowered=member.lowered if member else 0,
@@ -148,13 +148,6 @@ class Teller:
                 self._wait(self._news, pause)
                 pause = min(2 * pause, AGAIN[1])
                 self._news.set()
-
-
-def _has_passed(kept: Any) -> bool:
-    match kept:
-        case {"passed": int(passed), "of": int(of), "at": int() | float()}:
-            return passed == of
-    return False
 
 
 def _member() -> Membership:

@@ -106,6 +106,12 @@ def keep(report: Report) -> None:
     notes.update("failing", lambda kept: _failing(report, kept, now.at))
 
 
+def passed() -> list[Checked]:
+    """The checks of labs and exercises all of whose claims held, on whichever mesh."""
+    kept = notes.part("checks")
+    return [each for number in kept if (each := _checked(number, kept)) and each.done]
+
+
 def failing() -> dict[str, Any] | None:
     """What did not hold when it was last checked, the latest: number, claim, observed, at; none where all does."""
     kept = [{"number": number, **each} for number, each in notes.part("failing").items() if _is_failing(each)]
