@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 
 import httpx
 import pytest
 from accessibility import faults
+from boards import serving
 from browsing import Heard, chromium, needs_browser, new_page
 from farend import free_port
 
@@ -25,12 +24,9 @@ LONG = Told(1, "15", 40, None, Failing("14.2", "x" * 200, "y" * 300), {"05.1": "
 
 @contextmanager
 def served(path, port: int):
-    command = [sys.executable, "-m", "labkit.cli", "class", "serve", "--store", path, "--port", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield re.search(r"http\S+", process.stdout.readline())[0]
-        finally:
-            process.kill()
+    """Yields the address that the trainer opens."""
+    with serving(path, port) as said:
+        yield re.search(r"http\S+", said[0])[0]
 
 
 @pytest.fixture

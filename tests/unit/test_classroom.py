@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import subprocess
-import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import httpx
 import pytest
+from boards import serving
 from farend import free_port
 from hypothesis import given
 from hypothesis import strategies as st
@@ -265,21 +262,6 @@ def test_who_leaves_is_forgotten(http, store):
 
 
 # -- a participant's side, and a board that runs --------------------------------------------------------
-@contextmanager
-def serving(path, port: int, *options):
-    command = [sys.executable, "-m", "labkit.cli", "class", "serve", "--store", path, "--port", str(port), *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            said = [process.stdout.readline() for _ in range(3)]
-            for _ in range(200):
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                    break
-                time.sleep(0.05)
-            yield said
-        finally:
-            process.kill()
-
-
 @pytest.fixture
 def port():
     return free_port()
