@@ -1,7 +1,8 @@
 """The file that keeps a reader's progress, on the reader's machine and for the reader alone.
 
 It outlives clusters, kinds of mesh and updates of the course: what a newer course wrote is neither read nor changed,
-and numbers that no lab has any more stay.
+what was kept under a lab's earlier number counts for the number that it has now, and other numbers that no lab has any
+more stay.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from labkit.errors import LabError
 from labkit.settings import settings
 
 VERSION = 1  # of the file's form
+MOVED = {"15-clean-up": "99-clean-up"}  # notebooks that had another number once, and the one they have
+_NUMBERS = {old[:2]: new[:2] for old, new in MOVED.items()}
 
 Part = dict[str, Any]
 
@@ -36,6 +39,12 @@ def update(name: str, change: Callable[[Part], Part]) -> None:
     state.update(settings().progress_record, {}, changed)
 
 
+def current(number: str) -> str:
+    """The number that a lab (`15`), or something of it (`15.1`), has today."""
+    lab, dot, place = number.partition(".")
+    return _NUMBERS.get(lab, lab) + dot + place
+
+
 def put_aside() -> tuple[Path, ...]:
     """Files that held earlier progress and could not be read."""
     return tuple(state.put_aside(settings().progress_record))
@@ -43,7 +52,10 @@ def put_aside() -> tuple[Path, ...]:
 
 def _part(kept: Mapping[str, Any], name: str) -> Part:
     found = kept.get(name)
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    moved = {current(number): each for number, each in found.items()}
+    return {**moved, **{number: each for number, each in found.items() if number in moved}}
 
 
 def _refuse_newer(kept: Mapping[str, Any]) -> None:

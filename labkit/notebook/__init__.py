@@ -99,7 +99,7 @@ def predict(number: str, answer: str | None = None) -> Question | None:
 def outcome(number: str, evidence: Any = None) -> Outcome:
     """Compare a prediction with what the experiment measured: `outcome("07.2", changes)`.
 
-    Without evidence, what the last command printed is the evidence: `outcome("15.1")`. Raises LabError where the
+    Without evidence, what the last command printed is the evidence: `outcome("99.1")`. Raises LabError where the
     experiment is yet to run.
     """
     if evidence is None and not (evidence := magics.said()):

@@ -10,7 +10,7 @@ from browsing import Notebook, needs_browser
 from nbformat.v4 import new_code_cell, new_notebook
 from watched import jupyterlab
 
-CELLS = ("from labkit import check, outcome, predict", 'predict("15.1")', 'outcome("15.1", "83")', "check()")
+CELLS = ("from labkit import check, outcome, predict", 'predict("99.1")', 'outcome("99.1", "83")', "check()")
 ANSWERED = "return cell.node.querySelector('.widget-html')?.textContent.includes('Your prediction: {}')"
 
 pytestmark = needs_browser

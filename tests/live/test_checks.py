@@ -81,7 +81,7 @@ LEFT = {
     ),
     "08": labs.exercise("08.2").fault,
     "14": labs.exercise("14.2").fault,
-    "15": labs.exercise("15.2").fault,
+    "99": labs.exercise("99.2").fault,
 }
 
 

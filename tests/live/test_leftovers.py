@@ -1,4 +1,4 @@
-"""The proof of lab 15 finds what somebody planted, of kinds that no lab ever makes."""
+"""The proof of lab 99 finds what somebody planted, of kinds that no lab ever makes."""
 
 from __future__ import annotations
 

@@ -88,9 +88,9 @@ def test_a_question_is_drawn_as_text():
 def test_a_notebook_takes_an_answer_and_the_last_command_is_evidence(monkeypatch):
     monkeypatch.setenv("LABKIT_HEADLESS", "1")
     monkeypatch.setattr(magics, "_said", "83\n")
-    assert "15.1" in repr(notebook.predict("15.1"))
-    notebook.predict("15.1", "about 80")
-    assert notebook.outcome("15.1").right
+    assert "99.1" in repr(notebook.predict("99.1"))
+    notebook.predict("99.1", "about 80")
+    assert notebook.outcome("99.1").right
     assert "1 of 1" in repr(notebook.check())
 
 
@@ -105,9 +105,9 @@ def test_evidence_of_another_kind_is_an_error_or_an_answer_and_never_a_traceback
 def test_an_outcome_before_its_experiment_says_so(monkeypatch):
     monkeypatch.setattr(magics, "_said", "")
     with pytest.raises(LabError, match="nothing to compare"):
-        notebook.outcome("15.1")
+        notebook.outcome("99.1")
     with pytest.raises(LabError, match="cannot be measured"):
-        notebook.outcome("15.1", "pod/details deleted")
+        notebook.outcome("99.1", "pod/details deleted")
 
 
 @pytest.mark.parametrize("number", ["05.9", "05", "x.1", "05.0"])
@@ -160,8 +160,8 @@ OTHERWISE = {
     "12.1": (100, "a quarter, about 100"),
     "13.3": ("a: 200\nb: 404", "each to its own server"),
     "14.4": ({"elsewhere": 0}, "no answer, as before"),
-    "15.1": ("9\n", "about 8"),
-    "15.3": (pd.DataFrame({"written_by": []}), "nothing"),
+    "99.1": ("9\n", "about 8"),
+    "99.3": (pd.DataFrame({"written_by": []}), "nothing"),
 }
 
 

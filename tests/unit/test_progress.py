@@ -135,6 +135,20 @@ def test_what_no_lab_has_any_more_stays():
     assert kept["other"] == 1
 
 
+def test_what_was_kept_under_an_earlier_number_counts_for_the_present_one():
+    done, half = ({"passed": n, "of": 4, "live": True, "at": 1.0} for n in (4, 2))
+    kept = {"checks": {"15": half, "99": done}, "predictions": {"15.1": {"predicted": "about 80", "right": True}}}
+    state.write(settings().progress_record, {"version": 1, **kept})
+    assert (of("99").check.passed, of("99").right) == (4, 1)
+    state.write(settings().progress_record, {"version": 1, "checks": {"15": half, "15.1": done}})
+    assert (of("99").check.passed, len(of("99").solved)) == (2, 1)
+
+
+def test_a_lab_and_what_belongs_to_it_are_found_by_an_earlier_number():
+    assert labs.lab("15") is labs.lab("99")
+    assert labs.exercise("15.1") is labs.exercise("99.1")
+
+
 # -- to take away ---------------------------------------------------------------------------------
 def test_the_export_is_data_or_a_page_by_its_ending(tmp_path):
     progress.keep(report("05", True, True))

@@ -10,6 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from pygments.token import Error, Keyword, Name, Operator
 
+from labkit.maintain import site
 from labkit.maintain.site.front import front_page
 from labkit.maintain.site.reading import FIGURE, FOLDED, PLOTLY, CourseLexer, read
 from labkit.settings import NOTEBOOKS, REPOSITORY
@@ -114,3 +115,11 @@ def test_without_sphinx_one_is_told_what_to_do():
     assert result.returncode == 1
     assert "fix: make site" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_an_earlier_address_leads_to_the_present_one(tmp_path):
+    site._lead_on(tmp_path)
+    [page] = tmp_path.iterdir()
+    assert page.name == "15-clean-up.html"
+    assert 'url=99-clean-up.html"' in page.read_text()
+    assert (NOTEBOOKS / "99-clean-up.ipynb").exists()

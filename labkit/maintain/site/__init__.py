@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from labkit.course import notes
 from labkit.errors import LabError
 from labkit.maintain.site.front import front_page, map_page
 from labkit.progress import Progress
@@ -37,9 +38,22 @@ def build(to: Path, progress: Progress) -> Path:
                 "Sphinx warned of something; its words are above",
                 "mend what it names; then build again",
             )
+        _lead_on(pages / "notebooks")
         shutil.rmtree(to, ignore_errors=True)
         shutil.copytree(pages, to, ignore=shutil.ignore_patterns(".*"))
     return to / "index.html"
+
+
+def _lead_on(pages: Path) -> None:
+    """Have a notebook's earlier address lead to the one it has now."""
+    for old, new in notes.MOVED.items():
+        (pages / f"{old}.html").write_text(_MOVED.format(new=f"{new}.html"), encoding="utf-8")
+
+
+_MOVED = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>This page has moved</title>
+<meta http-equiv="refresh" content="0; url={new}"><p>This notebook is now <a href="{new}">{new}</a>.</p></html>
+"""
 
 
 def _gather(sources: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the checks of lab 15 look at, and the lab."""
+"""What the checks of lab 99 look at, and the lab."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ PREDICTIONS = (
 
 
 LAB = Lab(
-    number="15",
+    number="99",
     title="Clean up",
     path="a day",
     pages=("setup/install/istioctl/",),
@@ -172,7 +172,7 @@ LAB = Lab(
                 ),
                 "Delete it: `%kubectl delete mutatingwebhookconfiguration NAME`",
             ),
-            fault=("kubectl apply -f $LABKIT_MANIFESTS/15-fault.yaml",),
+            fault=("kubectl apply -f $LABKIT_MANIFESTS/99-fault.yaml",),
             solution=("kubectl delete mutatingwebhookconfiguration old-injector --ignore-not-found",),
             checks=(
                 Check(
