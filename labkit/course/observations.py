@@ -18,6 +18,12 @@ def page_has_its_reviews() -> Seen:
     return Seen(page.status == 200 and not page.error, page.error or f"{page.status}, with reviews")
 
 
+def stars_are_there() -> Seen:
+    """Twelve pages, so that some are of the versions that ask ratings."""
+    errors = {page.error for page in (bookinfo.fetch() for _ in range(12)) if page.error}
+    return Seen(not errors, f"of 12 pages: {', '.join(sorted(errors)) or 'nothing is missing'}")
+
+
 def pods_that_answered(answers: pd.DataFrame) -> str:
     """How many of the three pods of reviews; answers: the frame of `mesh.traffic.requests`."""
     return {1: "one", 2: "two"}.get(answers.pod[answers.pod != ""].nunique(), "all three")

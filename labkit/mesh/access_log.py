@@ -60,6 +60,17 @@ def entry(pod: str, path: str, timeout: float = 15) -> pd.DataFrame:
     return pd.DataFrame(_newest(find(pod), path, timeout).items(), columns=["field", "value"])
 
 
+def recent(pod: str) -> pd.DataFrame:
+    """The requests in the pod's access log, the newest last, at most 1000: FIELDS as columns, all text.
+
+    Envoy writes its log once a second. Raises LabError where the pod is not there, or has no proxy.
+    """
+    import pandas as pd
+
+    lines = [parsed for line in _log(find(pod)).splitlines() if (parsed := parse(line))]
+    return pd.DataFrame(lines, columns=list(FIELDS))
+
+
 def follow(path: str, gateway: str = "deploy/istio-ingressgateway.istio-system", timeout: float = 15) -> pd.DataFrame:
     """Open a page and follow that request from the gateway on, as the proxies logged it, in the order of time.
 

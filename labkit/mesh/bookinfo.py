@@ -62,6 +62,10 @@ def deploy(namespace: str = NAMESPACE, report: Callable[[str], None] = lambda _:
     The release gives its containers no readiness probe: a pod is Ready as soon as its process runs, seconds before
     reviews, a Java server, listens.
     """
+    for name in _relabelled(namespace):
+        backend.run(
+            ["kubectl", "delete", "deployment", name, f"--namespace={namespace}", "--ignore-not-found", "--wait"]
+        )
     objects.apply(manifest(), namespace=namespace)
     objects.wait_available(deployments(), namespace, report)
     backend.wait(
@@ -72,6 +76,17 @@ def deploy(namespace: str = NAMESPACE, report: Callable[[str], None] = lambda _:
         timeout=120,
         report=report,
     )
+
+
+def _relabelled(namespace: str) -> list[str]:
+    """The Deployments whose pods bear other labels than the manifest's: `kubectl apply` would leave what was added."""
+    labels = {d["metadata"]["name"]: _labels(d) for d in objects.read(manifest()) if d["kind"] == "Deployment"}
+    there = objects.list_("deployments", namespace, group="apps")
+    return [name for each in there if (name := each["metadata"]["name"]) in labels and _labels(each) != labels[name]]
+
+
+def _labels(deployment: dict[str, Any]) -> dict[str, str]:
+    return deployment["spec"]["template"]["metadata"]["labels"]
 
 
 def _silent(namespace: str) -> list[str]:

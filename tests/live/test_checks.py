@@ -81,6 +81,8 @@ LEFT = {
     ),
     "08": labs.exercise("08.2").fault,
     "14": labs.exercise("14.2").fault,
+    "30": labs.exercise("30.1").fault,
+    "31": labs.exercise("31.5").fault,
     "99": labs.exercise("99.2").fault,
 }
 

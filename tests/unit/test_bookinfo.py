@@ -66,14 +66,22 @@ def test_each_of_several_pages_is_asked_for_as_the_user():
     assert [asked[2] for asked in gateway.asked] == [{"Cookie": "session=abc"}] * 2
 
 
+def deployment(name, **labels):
+    labels = {"app": name, **labels}
+    spec = {"template": {"metadata": {"labels": labels}}}
+    return {"kind": "Deployment", "metadata": {"name": name, "generation": 1}, "spec": spec}
+
+
 class Starting(Fake):
     """Deployments that are available at once, and a pod of reviews that listens from the third look on."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels=None) -> None:
         super().__init__()
-        self.looks = 0
+        self.looks, self.labels, self.deleted = 0, labels or {}, []
 
     def run(self, argv, **how):
+        if "delete" in argv:
+            self.deleted.append(argv[3])
         return backend.Completed(tuple(argv), 0, "", "", 0.0)
 
     def sleep(self, seconds):
@@ -82,8 +90,7 @@ class Starting(Fake):
     def kubernetes(self, method, path, body, query, content_type):
         if not path.endswith("/pods"):
             status = {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1}
-            deployments = [{"metadata": {"name": name, "generation": 1}, "spec": {}, "status": status}
-                           for name in bookinfo.deployments()]  # fmt: skip
+            deployments = [{**deployment(name, **self.labels), "status": status} for name in bookinfo.deployments()]
             return json.dumps({"kind": "DeploymentList", "items": deployments})
         ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
         pods = [{"metadata": {"name": name, "namespace": "apart"}, "status": ready} for name in ("details", "reviews")]
@@ -100,11 +107,25 @@ class Starting(Fake):
         yield get
 
 
-def test_bookinfo_is_deployed_when_each_pod_answers_and_says_which_does_not(monkeypatch):
-    monkeypatch.setattr(bookinfo, "deployments", lambda: ["details-v1", "reviews-v1"])
+@pytest.fixture
+def two_services(monkeypatch):
+    names = ["details-v1", "reviews-v1"]
+    monkeypatch.setattr(bookinfo.objects, "read", lambda manifest: [deployment(name) for name in names])
     monkeypatch.setattr(bookinfo.objects, "apply", lambda *words, **more: None)
+
+
+def test_bookinfo_is_deployed_when_each_pod_answers_and_says_which_does_not(two_services):
     said: list[str] = []
     with backend.use(Starting()) as cluster:
         bookinfo.deploy("apart", report=said.append)
     assert cluster.looks == 3
     assert said[-2:] == ["no answer yet: reviews", "each pod answers"]
+
+
+def test_a_deployment_whose_pods_got_another_label_is_made_anew(two_services):
+    with backend.use(Starting()) as cluster:
+        bookinfo.deploy("apart")
+    assert cluster.deleted == []
+    with backend.use(Starting({"sidecar.istio.io/inject": "false"})) as cluster:
+        bookinfo.deploy("apart")
+    assert cluster.deleted == ["details-v1", "reviews-v1"]

@@ -182,7 +182,7 @@ def test_a_task_of_another_kind_has_nothing_to_break():
 
 @pytest.mark.parametrize("lab", labs.LABS[3:], ids=lambda lab: lab.number)
 def test_each_lab_from_03_on_has_a_fault_to_find(lab):
-    assert [bool(exercise.fault) for exercise in lab.exercises] == [False, True]
+    assert any(exercise.fault for exercise in lab.exercises)
     assert all(exercise.hints and exercise.solution and exercise.checks for exercise in lab.exercises)
 
 

@@ -279,8 +279,10 @@ def test_there_is_no_other_notebook():
     assert set(FOLDER.glob("*.ipynb")) == {*NOTEBOOKS, EXPLORE}
 
 
-def test_notebooks_are_numbered_without_a_gap():
-    assert [path.name[:2] for path in NOTEBOOKS] == [f"{number:02}" for number in range(len(NOTEBOOKS))]
+def test_each_notebook_has_a_number_of_its_own_and_the_last_cleans_up():
+    numbers = [path.name[:2] for path in NOTEBOOKS]
+    assert len(set(numbers)) == len(numbers)
+    assert NOTEBOOKS[-1].stem == "99-clean-up"
 
 
 # -- and each rule is broken by one -------------------------------------------------------------
