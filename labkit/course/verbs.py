@@ -265,8 +265,8 @@ def _manifest_diff(manifest: Path) -> list[str]:
 def _object_diff(document: dict) -> list[str]:
     live = objects.find_like(document, NAMESPACE)
     # both in the order of the alphabet, which is the API server's: what only stands elsewhere is no difference
-    before = yaml.safe_dump(live["spec"]).splitlines() if live else []
-    after = yaml.safe_dump(document["spec"]).splitlines()
+    before = yaml.safe_dump(live.get("spec", {})).splitlines() if live else []
+    after = yaml.safe_dump(document.get("spec", {})).splitlines()
     what = f"{objects.kind_of(document).plural}/{document['metadata']['name']}"
     titles = (f"{what} (now)", f"{what} (solved)")
     return list(difflib.unified_diff(before, after, *titles, lineterm=""))

@@ -35,11 +35,11 @@ _LABELLED: _Kinds = {"": ("secrets",)}
 _CLUSTER_WIDE: _Kinds = {"": ("persistentvolumes",)}
 _CLUSTER_WIDE_LABELLED: _Kinds = {"admissionregistration.k8s.io": ("mutatingwebhookconfigurations",)}
 _NOT_LEFT = {
-    ("ConfigMap", "kube-root-ca.crt"),
-    ("ConfigMap", "istio-ca-root-cert"),
-    ("ConfigMap", "istio-ca-crl"),
-    ("ServiceAccount", "default"),
-    ("Service", "kubernetes"),
+    ("", "ConfigMap", "kube-root-ca.crt"),
+    ("", "ConfigMap", "istio-ca-root-cert"),
+    ("", "ConfigMap", "istio-ca-crl"),
+    ("", "ServiceAccount", "default"),
+    ("", "Service", "kubernetes"),
 }
 _SYSTEM_NAMESPACES = {"default", "istio-system", "local-path-storage"}
 
@@ -83,7 +83,8 @@ def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
     Looked for in `namespace`, and in Istio's own, where what is meant for the whole mesh or for a gateway stands; in
     somebody else's cluster in `namespace` alone.
     """
-    expected = {(document["kind"], document["metadata"]["name"]) for document in known} | _NOT_LEFT
+    # the group too: Istio has a kind Gateway, and the Gateway API has another
+    expected = {(_group(each), each["kind"], each["metadata"]["name"]) for each in known} | _NOT_LEFT
     found = list(_unexpected(namespace, _KINDS, expected))
     if not session.owns_cluster():
         return sorted(found)
@@ -141,13 +142,18 @@ def remove(found: Iterable[Leftover]) -> None:
 
 
 def _unexpected(
-    namespace: str, kinds: _Kinds, expected: set[tuple[str, str]], selector: str = ""
+    namespace: str, kinds: _Kinds, expected: set[tuple[str, str, str]], selector: str = ""
 ) -> Iterator[Leftover]:
     for group, resource in ((group, resource) for group, resources in kinds.items() for resource in resources):
         for item in objects.list_(resource, namespace, group=group, selector=selector):
             owned = item["metadata"].get("ownerReferences")
-            if not owned and (item["kind"], item["metadata"]["name"]) not in expected:
+            if not owned and (group, item["kind"], item["metadata"]["name"]) not in expected:
                 yield Leftover(resource, group, namespace, item["metadata"]["name"])
+
+
+def _group(document: dict[str, Any]) -> str:
+    group, slash, _ = document["apiVersion"].partition("/")
+    return group if slash else ""
 
 
 def _namespaces() -> list[Leftover]:

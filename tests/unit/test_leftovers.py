@@ -105,6 +105,18 @@ def test_a_volume_that_a_lab_left_is_a_leftover():
     assert (left.resource_and_group, left.namespace, left.name) == ("persistentvolumes", "", "forgotten")
 
 
+def test_a_kind_of_another_group_is_another_kind():
+    class Gateways(Fake):
+        def kubernetes(self, method, path, body, query, content_type):
+            found = [{"metadata": {"name": "shop"}}] if path.endswith("/namespaces/default/gateways") else []
+            return json.dumps({"kind": "GatewayList", "items": found})
+
+    known = {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "shop"}}
+    with backend.use(Gateways()):
+        [left] = leftovers.find("default", [known])
+    assert left.resource_and_group == "gateways.gateway.networking.k8s.io"
+
+
 def test_where_no_secret_is_there_is_none_left():
     class Empty(Fake):
         def kubernetes(self, method, path, body, query, content_type):

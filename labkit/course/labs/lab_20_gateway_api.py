@@ -42,8 +42,8 @@ def jason_sees_v2_and_others_v1() -> Seen:
 
 
 def jason_sees_v3() -> Seen:
-    versions = set(bookinfo.page(12, bookinfo.sign_in("jason")).version)
-    return Seen(versions == {"v3"}, f"12 pages of jason's have reviews of {_told(versions)}")
+    versions = set(bookinfo.page(20, bookinfo.sign_in("jason")).version)
+    return Seen(versions == {"v3"}, f"20 pages of jason's have reviews of {_told(versions)}")
 
 
 def others_see_v1_and_v2_evenly() -> Seen:
@@ -93,7 +93,7 @@ PREDICTIONS = (
         question="An HTTPRoute splits reviews between v1 and v2; a VirtualService sends all to v3. Who is followed?",
         choices=("the HTTPRoute", "the VirtualService", "each for half of the requests"),
         measured=who_is_followed,
-        why="For one host of the mesh, sidecars take one of them; so move a host to the new words at once.",
+        why="For one host a sidecar holds one set of routes, and this Istio takes the HTTPRoute's, whichever is older.",
     ),
 )
 
@@ -184,7 +184,7 @@ LAB = Lab(
             task="The page has lost its reviews since the last change of their route. Find out why, and mend it.",
             hints=(
                 "The route itself says what became of it: `%kubectl describe httproute reviews`",
-                "It names a port. Which ports does the Service have? `%kubectl get service reviews-v3`",
+                "`BackendNotFound`: it leads to a Service that is not there. Which are, `%kubectl get services` tells.",
             ),
             fault=(_VERSIONS, "kubectl apply -f $LABKIT_MANIFESTS/20-fault.yaml"),
             solution=("kubectl apply -f samples/bookinfo/gateway-api/route-reviews-v3.yaml",),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
@@ -16,7 +19,7 @@ CURL = "cluster.local/ns/default/sa/curl"
 
 
 def patient_is_ready() -> Seen:
-    pods = objects.list_("pods", NAMESPACE, selector="app=patient")
+    pods = _staying("patient")
     ready = [pod for pod in pods if objects.is_serving(pod)]
     return Seen(bool(pods) and ready == pods, f"{len(ready)} of {len(pods)} pods of patient are ready")
 
@@ -49,16 +52,22 @@ def ratings_refuse_curl() -> Seen:
 
 
 def patient_answers_at_its_address() -> Seen:
-    addresses = [pod["status"].get("podIP") for pod in objects.list_("pods", NAMESPACE, selector="app=patient")]
+    addresses = [pod["status"].get("podIP") for pod in _staying("patient")]
     statuses = [int(traffic.requests(f"http://{address}:8080/").status[0]) for address in addresses if address]
     return Seen(bool(statuses) and set(statuses) == {200}, f"at its pod's address: {', '.join(map(str, statuses))}")
 
 
 def productpage_has_its_sidecar() -> Seen:
-    pods = objects.list_("pods", NAMESPACE, selector="app=productpage")
+    pods = _staying("productpage")
     specs = [[*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])] for pod in pods]
     without = [spec for spec in specs if PROXY not in {container["name"] for container in spec}]
     return Seen(bool(specs) and not without, f"{len(specs) - len(without)} of {len(specs)} pods have a sidecar")
+
+
+def _staying(app: str) -> list[dict[str, Any]]:
+    """The pods of an application that are not on their way out."""
+    pods = objects.list_("pods", NAMESPACE, selector=f"app={app}")
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
 
 def becomes_ready(said: str) -> str:
@@ -98,13 +107,21 @@ PREDICTIONS = (
 )
 
 _STRICT = "kubectl apply -f $LABKIT_MANIFESTS/08-strict.yaml"
+_FRESH = "kubectl apply -f $LABKIT_MANIFESTS/14-fresh-connections.yaml"
 _PATIENT = "kubectl apply -f $LABKIT_MANIFESTS/31-patient.yaml"
 _PATIENT_IS_THERE = "kubectl rollout status deployment/patient --timeout=120s"
 _ROLLED_OUT = "kubectl rollout status deployment/productpage-v1 --timeout=120s"
-_LABEL = (
-    """kubectl patch deployment productpage-v1 --patch '{{"spec": {{"template": {{"metadata": {{"labels": """
-    """{{"sidecar.istio.io/inject": {value}}}}}}}}}}}'"""
-)
+
+
+def _patched(deployment: str, kind: str, name: str, value: str | None) -> str:
+    """The command that gives the pods of a Deployment a label or an annotation, or takes it from them."""
+    patch = {"spec": {"template": {"metadata": {kind: {name: value}}}}}
+    return f"kubectl patch deployment {deployment} --patch '{json.dumps(patch)}'"
+
+
+def _productpage(inject: str | None) -> str:
+    return _patched("productpage-v1", "labels", "sidecar.istio.io/inject", inject)
+
 
 LAB = Lab(
     number="31",
@@ -183,7 +200,7 @@ LAB = Lab(
                 "Under which name does reviews come? `%kubectl get pods -l app=reviews -o yaml` has its account.",
                 "Compare that with the principal in `%kubectl get authorizationpolicy ratings -o yaml`.",
             ),
-            fault=(_STRICT, "kubectl apply -f $LABKIT_MANIFESTS/31-fault-principal.yaml"),
+            fault=(_STRICT, _FRESH, "kubectl apply -f $LABKIT_MANIFESTS/31-fault-principal.yaml"),
             solution=("kubectl apply -f $LABKIT_MANIFESTS/31-ratings-from-reviews.yaml",),
             checks=(
                 Check(claim="twelve pages have their stars", observe=stars_are_there, within=5),
@@ -203,7 +220,7 @@ LAB = Lab(
             fault=(_STRICT, _PATIENT, "kubectl apply -f $LABKIT_MANIFESTS/31-fault-probe.yaml"),
             solution=(
                 "kubectl delete peerauthentication patient --ignore-not-found",
-                _PATIENT,
+                _patched("patient", "annotations", "sidecar.istio.io/rewriteAppHTTPProbers", None),
                 _PATIENT_IS_THERE,
             ),
             checks=(
@@ -225,7 +242,9 @@ LAB = Lab(
                 "For TCP no host is asked for, and Istio has a listener for each address. What makes the port TCP?",
             ),
             fault=(_STRICT, _PATIENT, _PATIENT_IS_THERE, "kubectl apply -f $LABKIT_MANIFESTS/31-fault-headless.yaml"),
-            solution=("kubectl apply -f $LABKIT_MANIFESTS/31-peers.yaml",),
+            solution=(
+                """kubectl patch service peers --patch '{"spec": {"ports": [{"port": 8080, "name": "tcp-peers"}]}}'""",
+            ),
             checks=(
                 Check(claim="patient answers at its pod's address", observe=patient_answers_at_its_address, within=5),
                 Check(claim="plain text is refused in the whole namespace", observe=plain_text_is_refused),
@@ -238,10 +257,16 @@ LAB = Lab(
                 "`%istioctl x check-inject deploy/productpage-v1` says what the injector makes of it, and why.",
                 "A label in the pod's template asks for no sidecar. A new pod without that label gets one.",
             ),
-            fault=(_STRICT, _LABEL.format(value='"false"'), _ROLLED_OUT),
-            solution=(_STRICT, _LABEL.format(value="null"), _ROLLED_OUT),
+            fault=(_STRICT, _productpage("false"), _ROLLED_OUT),
+            solution=(
+                _STRICT,
+                _productpage(None),
+                _ROLLED_OUT,
+                # without a sidecar nothing drains it: a request that still goes there hangs
+                "kubectl wait --for=delete pod --selector app=productpage,sidecar.istio.io/inject=false --timeout=90s",
+            ),
             checks=(
-                Check(claim="three pages are complete", observe=page_is_complete, within=5),
+                Check(claim="three pages are complete", observe=page_is_complete, within=30),
                 Check(claim="productpage's pod has a sidecar", observe=productpage_has_its_sidecar, within=5),
                 Check(claim="plain text is refused in the whole namespace", observe=plain_text_is_refused),
             ),
