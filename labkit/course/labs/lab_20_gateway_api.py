@@ -125,7 +125,7 @@ LAB = Lab(
                 "%kubectl annotate gateways.gateway.networking.k8s.io bookinfo-gateway "
                 "networking.istio.io/service-type=ClusterIP --overwrite",
             ),
-            within=60,
+            within=5,
         ),
         Check(
             claim="the page comes through it",
@@ -135,7 +135,7 @@ LAB = Lab(
                 "%kubectl apply -f samples/curl/curl.yaml -f samples/bookinfo/gateway-api/bookinfo-gateway.yaml",
                 "%kubectl rollout status deployment/curl --timeout=120s",
             ),
-            within=60,
+            within=5,
         ),
         Check(
             claim="a Service of another namespace answers through it",
@@ -146,7 +146,7 @@ LAB = Lab(
                 "%kubectl apply -f $LABKIT_MANIFESTS/20-stock.yaml -f $LABKIT_MANIFESTS/20-grant.yaml",
                 "%kubectl rollout status deployment/stock -n warehouse --timeout=120s",
             ),
-            within=10,
+            within=5,
         ),
     ),
     exercises=(
