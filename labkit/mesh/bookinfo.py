@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from labkit import backend, session
 from labkit.errors import LabError
-from labkit.mesh import objects
+from labkit.mesh import objects, workloads
 from labkit.settings import NAMESPACE, settings
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def deploy(namespace: str = NAMESPACE, report: Callable[[str], None] = lambda _:
 def _relabelled(namespace: str) -> list[str]:
     """The Deployments whose pods bear other labels than the manifest's: `kubectl apply` would leave what was added."""
     labels = {d["metadata"]["name"]: _labels(d) for d in objects.read(manifest()) if d["kind"] == "Deployment"}
-    there = objects.list_("deployments", namespace, group="apps")
-    return [name for each in there if (name := each["metadata"]["name"]) in labels and _labels(each) != labels[name]]
+    there = workloads.deployments(namespace)
+    return [name for name, each in there.items() if name in labels and _labels(each) != labels[name]]
 
 
 def _labels(deployment: dict[str, Any]) -> dict[str, str]:

@@ -84,7 +84,8 @@ def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
     somebody else's cluster in `namespace` alone.
     """
     # the group too: Istio has a kind Gateway, and the Gateway API has another
-    expected = {(_group(each), each["kind"], each["metadata"]["name"]) for each in known} | _NOT_LEFT
+    named = ((each["apiVersion"].rpartition("/")[0], each["kind"], each["metadata"]["name"]) for each in known)
+    expected = {*named, *_NOT_LEFT}
     found = list(_unexpected(namespace, _KINDS, expected))
     if not session.owns_cluster():
         return sorted(found)
@@ -149,11 +150,6 @@ def _unexpected(
             owned = item["metadata"].get("ownerReferences")
             if not owned and (group, item["kind"], item["metadata"]["name"]) not in expected:
                 yield Leftover(resource, group, namespace, item["metadata"]["name"])
-
-
-def _group(document: dict[str, Any]) -> str:
-    group, slash, _ = document["apiVersion"].partition("/")
-    return group if slash else ""
 
 
 def _namespaces() -> list[Leftover]:

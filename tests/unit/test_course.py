@@ -182,7 +182,10 @@ def test_a_task_of_another_kind_has_nothing_to_break():
 
 @pytest.mark.parametrize("lab", labs.LABS[3:], ids=lambda lab: lab.number)
 def test_each_lab_from_03_on_has_a_fault_to_find(lab):
-    assert any(exercise.fault for exercise in lab.exercises)
+    faults = [bool(exercise.fault) for exercise in lab.exercises]
+    assert len(faults) >= 2
+    assert any(faults)
+    assert faults == sorted(faults)  # what is made comes first
     assert all(exercise.hints and exercise.solution and exercise.checks for exercise in lab.exercises)
 
 

@@ -112,14 +112,7 @@ LAB = Lab(
     path="a day",
     exam=("troubleshooting: control plane", "troubleshooting: data plane"),
     pages=("ops/deployment/architecture/", "ops/diagnostic-tools/proxy-cmd/"),
-    start=(
-        components.CLUSTER,
-        components.RELEASE,
-        components.ISTIO,
-        components.INJECTION,
-        components.BOOKINFO,
-        components.GATEWAY,
-    ),
+    start=components.UP,
     predictions=PREDICTIONS,
     checks=(
         Check(

@@ -101,14 +101,7 @@ LAB = Lab(
     path="two hours",
     exam=("security: authentication",),
     pages=("concepts/security/", "tasks/security/authentication/mtls-migration/"),
-    start=(
-        components.CLUSTER,
-        components.RELEASE,
-        components.ISTIO,
-        components.INJECTION,
-        components.BOOKINFO,
-        components.GATEWAY,
-    ),
+    start=components.UP,
     predictions=PREDICTIONS,
     checks=(
         Check(

@@ -122,14 +122,7 @@ LAB = Lab(
     path="a day",
     exam=("troubleshooting: data plane",),
     pages=("tasks/observability/metrics/querying-metrics/", "reference/config/metrics/"),
-    start=(
-        components.CLUSTER,
-        components.RELEASE,
-        components.ISTIO,
-        components.INJECTION,
-        components.BOOKINFO,
-        components.GATEWAY,
-    ),
+    start=components.UP,
     predictions=PREDICTIONS,
     checks=(
         Check(

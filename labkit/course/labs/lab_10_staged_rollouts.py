@@ -132,14 +132,7 @@ LAB = Lab(
         "tasks/traffic-management/request-routing/",
         "tasks/traffic-management/mirroring/",
     ),
-    start=(
-        components.CLUSTER,
-        components.RELEASE,
-        components.ISTIO,
-        components.INJECTION,
-        components.BOOKINFO,
-        components.GATEWAY,
-    ),
+    start=components.UP,
     predictions=PREDICTIONS,
     checks=(
         Check(

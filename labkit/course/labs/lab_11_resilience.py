@@ -147,14 +147,7 @@ LAB = Lab(
         "tasks/traffic-management/request-timeouts/",
         "tasks/traffic-management/circuit-breaking/",
     ),
-    start=(
-        components.CLUSTER,
-        components.RELEASE,
-        components.ISTIO,
-        components.INJECTION,
-        components.BOOKINFO,
-        components.GATEWAY,
-    ),
+    start=components.UP,
     predictions=PREDICTIONS,
     checks=(
         Check(

@@ -153,14 +153,7 @@ LAB = Lab(
     path="everything",
     exam=("traffic: destination rules", "security: TLS at the edge"),
     pages=("concepts/traffic-management/", "tasks/traffic-management/ingress/secure-ingress/"),
-    start=(
-        components.CLUSTER,
-        components.RELEASE,
-        components.ISTIO,
-        components.INJECTION,
-        components.BOOKINFO,
-        components.GATEWAY,
-    ),
+    start=components.UP,
     predictions=PREDICTIONS,
     checks=(
         Check(

@@ -102,14 +102,7 @@ LAB = Lab(
     path="everything",
     exam=("traffic: external workloads",),
     pages=("ops/configuration/traffic-management/dns-proxy/",),
-    start=(
-        components.CLUSTER,
-        components.RELEASE,
-        components.ISTIO,
-        components.INJECTION,
-        components.BOOKINFO,
-        components.GATEWAY,
-    ),
+    start=components.UP,
     predictions=PREDICTIONS,
     checks=(
         Check(

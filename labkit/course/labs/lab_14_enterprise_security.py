@@ -163,14 +163,7 @@ LAB = Lab(
         "tasks/traffic-management/egress/egress-control/",
         "tasks/observability/logs/access-log/",
     ),
-    start=(
-        components.CLUSTER,
-        components.RELEASE,
-        components.ISTIO,
-        components.INJECTION,
-        components.BOOKINFO,
-        components.GATEWAY,
-    ),
+    start=components.UP,
     predictions=PREDICTIONS,
     checks=(
         Check(

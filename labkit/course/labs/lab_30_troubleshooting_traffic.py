@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from labkit import backend, session
 from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
-from labkit.course.observations import page_has_its_reviews, stars_are_there
+from labkit.course.observations import page_has_its_reviews, pages_are_complete
 from labkit.course.predictions import Prediction, nearest
 from labkit.mesh import access_log, bookinfo, istio, objects, proxy
 from labkit.settings import NAMESPACE
@@ -107,14 +108,7 @@ LAB = Lab(
         "ops/diagnostic-tools/proxy-cmd/",
         "tasks/observability/logs/access-log/",
     ),
-    start=(
-        components.CLUSTER,
-        components.RELEASE,
-        components.ISTIO,
-        components.INJECTION,
-        components.BOOKINFO,
-        components.GATEWAY,
-    ),
+    start=components.UP,
     predictions=PREDICTIONS,
     checks=(
         Check(
@@ -180,7 +174,7 @@ LAB = Lab(
             ),
             fault=(_SUBSETS, _ALL_TO_V3, "kubectl apply -f $LABKIT_MANIFESTS/30-fault-subset.yaml"),
             solution=("kubectl delete virtualservice ratings --ignore-not-found",),
-            checks=(Check(claim="twelve pages have their stars", observe=stars_are_there, within=5),),
+            checks=(Check(claim="twelve pages have their stars", observe=partial(pages_are_complete, 12), within=5),),
         ),
         Exercise(
             task=(

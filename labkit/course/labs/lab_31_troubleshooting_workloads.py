@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
-from labkit.course.observations import stars_are_there
+from labkit.course.observations import pages_are_complete
 from labkit.course.predictions import Prediction
-from labkit.mesh import bookinfo, objects, traffic
-from labkit.mesh.workloads import PROXY
+from labkit.mesh import objects, traffic
+from labkit.mesh.workloads import PROXY, running_containers
 from labkit.settings import NAMESPACE
 
 PATIENT = "http://patient:8080/"
@@ -39,13 +40,6 @@ def patient_serves_curl() -> Seen:
     )
 
 
-def page_is_complete() -> Seen:
-    errors = {
-        page.error or page.status for page in (bookinfo.fetch() for _ in range(3)) if page.error or page.status != 200
-    }
-    return Seen(not errors, f"of 3 pages: {', '.join(map(str, errors)) or 'nothing is missing'}")
-
-
 def ratings_refuse_curl() -> Seen:
     status = traffic.requests("http://ratings:9080/ratings/0").status[0]
     return Seen(status == 403, f"curl got {status} from ratings")
@@ -59,9 +53,8 @@ def patient_answers_at_its_address() -> Seen:
 
 def productpage_has_its_sidecar() -> Seen:
     pods = _staying("productpage")
-    specs = [[*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])] for pod in pods]
-    without = [spec for spec in specs if PROXY not in {container["name"] for container in spec}]
-    return Seen(bool(specs) and not without, f"{len(specs) - len(without)} of {len(specs)} pods have a sidecar")
+    having = [pod for pod in pods if PROXY in running_containers(pod)]
+    return Seen(bool(pods) and having == pods, f"{len(having)} of {len(pods)} pods have a sidecar")
 
 
 def _staying(app: str) -> list[dict[str, Any]]:
@@ -133,14 +126,7 @@ LAB = Lab(
         "ops/common-problems/security-issues/",
         "ops/configuration/mesh/app-health-check/",
     ),
-    start=(
-        components.CLUSTER,
-        components.RELEASE,
-        components.ISTIO,
-        components.INJECTION,
-        components.BOOKINFO,
-        components.GATEWAY,
-    ),
+    start=components.UP,
     predictions=PREDICTIONS,
     checks=(
         Check(
@@ -186,7 +172,7 @@ LAB = Lab(
                 "kubectl delete peerauthentication details --ignore-not-found",
             ),
             checks=(
-                Check(claim="three pages are complete", observe=page_is_complete, within=5),
+                Check(claim="three pages are complete", observe=partial(pages_are_complete, 3), within=5),
                 Check(claim="plain text is refused in the whole namespace", observe=plain_text_is_refused),
             ),
         ),
@@ -203,7 +189,7 @@ LAB = Lab(
             fault=(_STRICT, _FRESH, "kubectl apply -f $LABKIT_MANIFESTS/31-fault-principal.yaml"),
             solution=("kubectl apply -f $LABKIT_MANIFESTS/31-ratings-from-reviews.yaml",),
             checks=(
-                Check(claim="twelve pages have their stars", observe=stars_are_there, within=5),
+                Check(claim="twelve pages have their stars", observe=partial(pages_are_complete, 12), within=5),
                 Check(claim="ratings refuse curl", observe=ratings_refuse_curl, within=5),
             ),
         ),
@@ -266,7 +252,7 @@ LAB = Lab(
                 "kubectl wait --for=delete pod --selector app=productpage,sidecar.istio.io/inject=false --timeout=90s",
             ),
             checks=(
-                Check(claim="three pages are complete", observe=page_is_complete, within=30),
+                Check(claim="three pages are complete", observe=partial(pages_are_complete, 3), within=30),
                 Check(claim="productpage's pod has a sidecar", observe=productpage_has_its_sidecar, within=5),
                 Check(claim="plain text is refused in the whole namespace", observe=plain_text_is_refused),
             ),

@@ -94,14 +94,7 @@ LAB = Lab(
     title="Clean up",
     path="a day",
     pages=("setup/install/istioctl/",),
-    start=(
-        components.CLUSTER,
-        components.RELEASE,
-        components.ISTIO,
-        components.INJECTION,
-        components.BOOKINFO,
-        components.GATEWAY,
-    ),
+    start=components.UP,
     predictions=PREDICTIONS,
     checks=(
         Check(
