@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 NOTICED = 30.0  # seconds in which a planted fault shows
 STAGES = ("cluster", "istio", "bookinfo")
+# kubectl notes when it restarted a Deployment to the second: within the same one it refuses to restart it again
+RESTARTED = "restart has already been triggered within the past second"
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,14 @@ def _entered() -> Lab:
 
 
 def _run(command: str, on_line: Callable[[str], None] | None = None) -> None:
-    backend.run(shlex.split(_expanded(command)), cwd=session.reader_folder(), on_line=on_line)
+    argv = shlex.split(_expanded(command))
+    try:
+        backend.run(argv, cwd=session.reader_folder(), on_line=on_line)
+    except backend.CommandFailed as error:
+        if RESTARTED not in error.why:
+            raise
+        backend.sleep(1.0)
+        backend.run(argv, cwd=session.reader_folder(), on_line=on_line)
 
 
 def _expanded(command: str) -> str:

@@ -166,6 +166,32 @@ def test_a_fault_is_planted_and_noticed_and_the_solution_mends_it(breakable):
         assert verbs.check("05.2").passed
 
 
+def test_a_restart_within_the_second_of_another_is_tried_again(breakable):
+    class Refusing(Fake):
+        tried, slept = 0, 0.0
+
+        def run(self, argv, **options):
+            self.tried += 1
+            stderr = f"error: if {verbs.RESTARTED}, please wait" if self.tried == 1 else ""
+            return backend.Completed(tuple(argv), int(self.tried == 1), "", stderr, 0.0)
+
+        def sleep(self, seconds):
+            self.slept += seconds
+
+    with backend.use(Refusing()) as cluster:
+        verbs.solve("05.2", lambda event: None)
+    assert (cluster.tried, cluster.slept) == (2, 1.0)
+
+
+def test_a_solution_that_fails_otherwise_fails_at_once(breakable):
+    class Failing(Fake):
+        def run(self, argv, **options):
+            return backend.Completed(tuple(argv), 1, "", "no", 0.0)
+
+    with backend.use(Failing()), pytest.raises(backend.CommandFailed):
+        verbs.solve("05.2", lambda event: None)
+
+
 def test_a_fault_that_nobody_notices_is_an_error(breakable, monkeypatch):
     cluster, exercise = breakable
     monkeypatch.setattr(verbs, "NOTICED", 0.01)

@@ -477,6 +477,18 @@ def test_a_counter_that_is_not_kept_is_no_zero(mesh):
     assert "upstream_rq_pending_overflow" in caught.value.what
 
 
+def test_requests_are_counted_by_endpoint(mesh):
+    def host(address, *stats):
+        socket = {"socket_address": {"address": address, "port_value": 9080}}
+        return {"address": socket, "stats": [{"name": "rq_error"}, *stats]}
+
+    hosts = [host("10.0.0.1", {"name": "rq_total", "value": "7"}), host("10.0.0.2", {"name": "rq_total"})]
+    clusters = [{"name": REVIEWS, "host_statuses": hosts}, {"name": "inbound|9080||", "host_statuses": hosts[:1]}]
+    answering(mesh, {"cluster_statuses": clusters}, "caller")
+    found = proxy.endpoint_requests("caller", "reviews")
+    assert found.to_dict() == {"10.0.0.1:9080": 7, "10.0.0.2:9080": 0}
+
+
 def ejecting(mesh, *failed):
     """An Envoy that calls two endpoints, the second of which it ejects at those looks."""
     looks = iter(failed)

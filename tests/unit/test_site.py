@@ -11,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from pygments.token import Error, Keyword, Name, Operator
 
 from labkit.maintain import site
+from labkit.maintain.site.accessible import accessible
 from labkit.maintain.site.front import front_page
 from labkit.maintain.site.reading import FIGURE, FOLDED, PLOTLY, CourseLexer, read
 from labkit.settings import NOTEBOOKS, REPOSITORY
@@ -123,3 +124,21 @@ def test_an_earlier_address_leads_to_the_present_one(tmp_path):
     assert page.name == "15-clean-up.html"
     assert 'url=99-clean-up.html"' in page.read_text()
     assert (NOTEBOOKS / "99-clean-up.ipynb").exists()
+
+
+@pytest.mark.parametrize(("made", "mended"), [
+    ("<th></th>", "<td></td>"),
+    ('<th class="blank level0">&nbsp;</th>', '<td class="blank level0"></td>'),
+    ('<th class="head"><p></p></th>', '<td class="head"></td>'),
+    ("<th>lab</th>", "<th>lab</th>"),
+    ("<thead></thead>", "<thead></thead>"),
+    ('<summary aria-label="Toggle hidden content">\n<p>Show</p>', "<summary>\n<p>Show</p>"),
+    (
+        '<button class="btn search-button-field pst-js-only" title="Search" aria-label="Search" data-x="y">',
+        '<button class="btn search-button-field pst-js-only" title="Search" data-x="y">',
+    ),
+    ('<button class="search-button" aria-label="Search">', '<button class="search-button" aria-label="Search">'),
+    ('<div id="pst-primary-sidebar">', '<div id="pst-primary-sidebar" role="navigation" aria-label="Site">'),
+])  # fmt: skip
+def test_what_the_theme_leaves_out_is_put_right_and_nothing_else(made, mended):
+    assert accessible(made) == mended

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from labkit.course import notes
 from labkit.errors import LabError
+from labkit.maintain.site.accessible import accessible
 from labkit.maintain.site.front import front_page, map_page
 from labkit.progress import Progress
 from labkit.settings import NOTEBOOKS, REPOSITORY
@@ -38,6 +39,8 @@ def build(to: Path, progress: Progress) -> Path:
                 "Sphinx warned of something; its words are above",
                 "mend what it names; then build again",
             )
+        for page in pages.rglob("*.html"):
+            page.write_text(accessible(page.read_text(encoding="utf-8")), encoding="utf-8")
         _lead_on(pages / "notebooks")
         shutil.rmtree(to, ignore_errors=True)
         shutil.copytree(pages, to, ignore=shutil.ignore_patterns(".*"))

@@ -9,7 +9,7 @@ it where that is not the course's own: `deploy/istio-ingressgateway.istio-system
 
 from labkit.mesh.proxy.changes import diff
 from labkit.mesh.proxy.clock import Propagation, propagate, propagation, wait_until_applied
-from labkit.mesh.proxy.counters import counters
+from labkit.mesh.proxy.counters import counters, endpoint_requests
 from labkit.mesh.proxy.discovery import discovery
 from labkit.mesh.proxy.dump import Snapshot, snapshot
 from labkit.mesh.proxy.frames import bootstrap, clusters, endpoints, listeners, made_from, routes, secrets
@@ -17,7 +17,7 @@ from labkit.mesh.proxy.outliers import outliers, wait_for_endpoints
 from labkit.mesh.proxy.status import rejected, sync_status
 
 __all__ = [
-    "Propagation", "Snapshot", "bootstrap", "clusters", "counters", "diff", "discovery", "endpoints", "listeners",
-    "made_from", "outliers", "propagate", "propagation", "rejected", "routes", "secrets", "snapshot", "sync_status",
-    "wait_for_endpoints", "wait_until_applied",
+    "Propagation", "Snapshot", "bootstrap", "clusters", "counters", "diff", "discovery", "endpoint_requests",
+    "endpoints", "listeners", "made_from", "outliers", "propagate", "propagation", "rejected", "routes", "secrets",
+    "snapshot", "sync_status", "wait_for_endpoints", "wait_until_applied",
 ]  # fmt: skip
