@@ -69,6 +69,15 @@ def wake_istiod(progress: Progress) -> None:
             istio.scale_up(note)
 
 
+def remove_revisions(progress: Progress) -> None:
+    """The control planes that 21 puts beside the first: whoever changes Istio would meet two."""
+    if not session.owns_cluster():
+        return
+    for name in istio.other_revisions():
+        with progress.stage(f"remove Istio's revision {name}"):
+            istio.remove_revision(name)
+
+
 def _istio_detail() -> str:
     if not session.owns_cluster():
         return f"{istio.version()}, found in place"

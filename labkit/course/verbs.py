@@ -17,7 +17,7 @@ from labkit.course import components, labs
 from labkit.course.checks import Report
 from labkit.course.lab import Lab
 from labkit.errors import LabError
-from labkit.mesh import leftovers, objects
+from labkit.mesh import istio, leftovers, objects
 from labkit.progress import Progress
 from labkit.progress import Report as Listener
 from labkit.settings import MANIFESTS, NAMESPACE
@@ -75,6 +75,7 @@ def goto(number: str, report: Listener) -> Place:
     progress = Progress(report, backend.now)
     components.CLUSTER.ensure(progress)
     components.wake_istiod(progress)
+    components.remove_revisions(progress)
     _clear(lab, progress)
     for component in lab.start[1:]:
         component.ensure(progress)
@@ -95,6 +96,8 @@ def what_changed() -> pd.DataFrame:
     # the cluster is there, or nothing of this could be asked
     missing = [(component.name, "missing") for component in lab.start[1:] if not component.is_ready()]
     added = [(component.name, "added") for component in _too_much(lab)]
+    if session.owns_cluster():
+        added += [(f"Istio's revision {name}", "added") for name in istio.other_revisions()]
     left = [(str(found), "added") for found in leftovers.find(NAMESPACE, _known(components.COMPONENTS))]
     return pd.DataFrame([*missing, *added, *left], columns=["what", "change"])
 

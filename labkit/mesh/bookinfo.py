@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from labkit import backend, session
 from labkit.errors import LabError
-from labkit.mesh import objects, workloads
+from labkit.mesh import istio, objects, workloads
 from labkit.settings import NAMESPACE, settings
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PAGE = "/productpage"
 PORT = 9080
 _PODS = "app in (productpage,details,reviews,ratings)"
+_ADDED = {"lifecycle", "livenessProbe", "readinessProbe"}
 TITLE = "Simple Bookstore App"
 
 
@@ -62,7 +63,7 @@ def deploy(namespace: str = NAMESPACE, report: Callable[[str], None] = lambda _:
     The release gives its containers no readiness probe: a pod is Ready as soon as its process runs, seconds before
     reviews, a Java server, listens.
     """
-    for name in _relabelled(namespace):
+    for name in _to_make_anew(namespace):
         backend.run(
             ["kubectl", "delete", "deployment", name, f"--namespace={namespace}", "--ignore-not-found", "--wait"]
         )
@@ -78,15 +79,25 @@ def deploy(namespace: str = NAMESPACE, report: Callable[[str], None] = lambda _:
     )
 
 
-def _relabelled(namespace: str) -> list[str]:
-    """The Deployments whose pods bear other labels than the manifest's: `kubectl apply` would leave what was added."""
-    labels = {d["metadata"]["name"]: _labels(d) for d in objects.read(manifest()) if d["kind"] == "Deployment"}
+def _to_make_anew(namespace: str) -> list[str]:
+    """The Deployments that `kubectl apply` would not put right: it leaves what was added to their pods, and pods that
+    another control plane serves, which may be gone."""
+    wanted = {d["metadata"]["name"]: _may_be_added(d) for d in objects.read(manifest()) if d["kind"] == "Deployment"}
     there = workloads.deployments(namespace)
-    return [name for name, each in there.items() if name in labels and _labels(each) != labels[name]]
+    changed = {name for name, each in there.items() if name in wanted and _may_be_added(each) != wanted[name]}
+    return sorted(changed | _of_other_revisions(namespace))
 
 
-def _labels(deployment: dict[str, Any]) -> dict[str, str]:
-    return deployment["spec"]["template"]["metadata"]["labels"]
+def _may_be_added(deployment: dict[str, Any]) -> tuple[dict[str, str], list[list[str]]]:
+    template = deployment["spec"]["template"]
+    return template["metadata"]["labels"], [sorted(_ADDED & c.keys()) for c in template["spec"]["containers"]]
+
+
+def _of_other_revisions(namespace: str) -> set[str]:
+    if not session.owns_cluster():
+        return set()  # which control plane serves it there, its owners say
+    pods = [p for p in objects.list_("pods", namespace, selector=_PODS) if "deletionTimestamp" not in p["metadata"]]
+    return {workloads.workload(pod) for pod in pods if istio.revision(pod) not in ("", istio.DEFAULT)}
 
 
 def _silent(namespace: str) -> list[str]:

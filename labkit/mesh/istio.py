@@ -25,6 +25,8 @@ CONTROL_PLANE = "istiod"
 GATEWAYS = ("istio-ingressgateway", "istio-egressgateway")
 INJECTION_LABEL = "istio-injection"
 REVISION_LABEL = "istio.io/rev"
+TAG_LABEL = "istio.io/tag"
+DEFAULT = "default"  # the revision of a control plane that was given none
 
 
 def profiles() -> list[str]:
@@ -138,6 +140,37 @@ def version() -> str:
         d["spec"]["template"]["spec"]["containers"][0]["image"] for d in found if d["status"].get("availableReplicas")
     ]
     return images[0].partition("@")[0].rpartition(":")[2] if images else ""
+
+
+def revision(pod: dict[str, Any]) -> str:
+    """The control plane that injected a pod, and that serves its proxy; "" where none did."""
+    return pod["metadata"].get("annotations", {}).get(REVISION_LABEL, "")
+
+
+def other_revisions() -> list[str]:
+    """The control planes beside the one of the demo profile, whole or in part, by the revisions that name them."""
+    others = f"{REVISION_LABEL},{REVISION_LABEL}!={DEFAULT}"
+    parts = [
+        *objects.list_("deployments", NAMESPACE, group="apps", selector=f"app={CONTROL_PLANE},{others}"),
+        *objects.list_(
+            "mutatingwebhookconfigurations",
+            group="admissionregistration.k8s.io",
+            selector=f"app=sidecar-injector,{others}",
+        ),
+    ]
+    return sorted({part["metadata"]["labels"][REVISION_LABEL] for part in parts})
+
+
+def remove_revision(name: str) -> None:
+    """`istioctl tag remove` for each tag that leads to a revision, then `istioctl uninstall --revision`."""
+    tags = objects.list_(
+        "mutatingwebhookconfigurations",
+        group="admissionregistration.k8s.io",
+        selector=f"{TAG_LABEL},{REVISION_LABEL}={name}",
+    )
+    for tag in tags:
+        backend.run([_istioctl(), "tag", "remove", tag["metadata"]["labels"][TAG_LABEL], "-y"])
+    backend.run([_istioctl(), "uninstall", "--revision", name, "-y"])
 
 
 def is_scaled_to_zero() -> bool:

@@ -68,7 +68,7 @@ def test_each_of_several_pages_is_asked_for_as_the_user():
 
 def deployment(name, **labels):
     labels = {"app": name, **labels}
-    spec = {"template": {"metadata": {"labels": labels}}}
+    spec = {"template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a"}]}}}
     return {"kind": "Deployment", "metadata": {"name": name, "generation": 1}, "spec": spec}
 
 
