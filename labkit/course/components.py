@@ -70,9 +70,12 @@ def wake_istiod(progress: Progress) -> None:
 
 
 def remove_revisions(progress: Progress) -> None:
-    """The control planes that 21 puts beside the first: whoever changes Istio would meet two."""
+    """The control planes that 21 puts beside the first, and the tags: whoever changes Istio would meet two."""
     if not session.owns_cluster():
         return
+    for tag in istio.tags():
+        with progress.stage(f"remove Istio's tag {tag}"):
+            istio.remove_tag(tag)
     for name in istio.other_revisions():
         with progress.stage(f"remove Istio's revision {name}"):
             istio.remove_revision(name)

@@ -98,6 +98,7 @@ def what_changed() -> pd.DataFrame:
     added = [(component.name, "added") for component in _too_much(lab)]
     if session.owns_cluster():
         added += [(f"Istio's revision {name}", "added") for name in istio.other_revisions()]
+        added += [(f"Istio's tag {name}", "added") for name in istio.tags()]
     left = [(str(found), "added") for found in leftovers.find(NAMESPACE, _known(components.COMPONENTS))]
     return pd.DataFrame([*missing, *added, *left], columns=["what", "change"])
 

@@ -152,25 +152,32 @@ def other_revisions() -> list[str]:
     others = f"{REVISION_LABEL},{REVISION_LABEL}!={DEFAULT}"
     parts = [
         *objects.list_("deployments", NAMESPACE, group="apps", selector=f"app={CONTROL_PLANE},{others}"),
-        *objects.list_(
-            "mutatingwebhookconfigurations",
-            group="admissionregistration.k8s.io",
-            selector=f"app=sidecar-injector,{others}",
-        ),
+        *_injecting(f"{others},!{TAG_LABEL}"),
     ]
     return sorted({part["metadata"]["labels"][REVISION_LABEL] for part in parts})
 
 
-def remove_revision(name: str) -> None:
-    """`istioctl tag remove` for each tag that leads to a revision, then `istioctl uninstall --revision`."""
-    tags = objects.list_(
+def tags() -> list[str]:
+    """The revision tags that somebody set, whichever revision they lead to."""
+    return sorted(tag["metadata"]["labels"][TAG_LABEL] for tag in _injecting(f"{TAG_LABEL},{TAG_LABEL}!={DEFAULT}"))
+
+
+def _injecting(selector: str) -> list[dict[str, Any]]:
+    return objects.list_(
         "mutatingwebhookconfigurations",
         group="admissionregistration.k8s.io",
-        selector=f"{TAG_LABEL},{REVISION_LABEL}={name}",
+        selector=f"app=sidecar-injector,{selector}",
     )
-    for tag in tags:
-        backend.run([_istioctl(), "tag", "remove", tag["metadata"]["labels"][TAG_LABEL], "-y"])
+
+
+def remove_revision(name: str) -> None:
+    """`istioctl uninstall --revision`: the control plane goes, its proxies keep what they know."""
     backend.run([_istioctl(), "uninstall", "--revision", name, "-y"])
+
+
+def remove_tag(name: str) -> None:
+    """`istioctl tag remove`: whoever names it gets no sidecars any more."""
+    backend.run([_istioctl(), "tag", "remove", name, "-y"])
 
 
 def is_scaled_to_zero() -> bool:
