@@ -72,6 +72,12 @@ def test_goto_brings_istiod_back():
 
 # What a reader may leave behind who plants a fault, or patches, and goes on without mending it.
 LEFT = {
+    "21": (
+        *(command.removeprefix("%") for command in labs.lab("21").checks[0].remedy),
+        *(command.removeprefix("%") for command in labs.lab("21").checks[1].remedy[:2]),
+        "kubectl rollout restart deployment/details-v1",
+        "kubectl rollout status deployment/details-v1 --timeout=120s",
+    ),
     "31": labs.exercise("31.5").fault,  # before what would stop its rollout
     "03": labs.exercise("03.2").fault,
     "04": labs.exercise("04.2").fault[:1],
@@ -99,4 +105,5 @@ def test_goto_puts_right_what_was_broken_and_left():
     assert set(pages.status) == {200}
     assert "" not in set(pages.version)
     assert verbs.what_changed().empty
+    assert {istio.revision(injection.pod(name)) for name in bookinfo.deployments()} == {istio.DEFAULT}
     assert "istio-proxy" in injection.rehearse(output="jsonpath={.spec.initContainers[*].name}").stdout

@@ -75,9 +75,10 @@ def deployment(name, **labels):
 class Starting(Fake):
     """Deployments that are available at once, and a pod of reviews that listens from the third look on."""
 
-    def __init__(self, labels=None) -> None:
+    def __init__(self, labels=None, probes=None, revisions=None) -> None:
         super().__init__()
         self.looks, self.labels, self.deleted = 0, labels or {}, []
+        self.probes, self.revisions = probes or {}, revisions or {}
 
     def run(self, argv, **how):
         if "delete" in argv:
@@ -91,10 +92,20 @@ class Starting(Fake):
         if not path.endswith("/pods"):
             status = {"observedGeneration": 1, "updatedReplicas": 1, "availableReplicas": 1}
             deployments = [{**deployment(name, **self.labels), "status": status} for name in bookinfo.deployments()]
+            for each in deployments:
+                each["spec"]["template"]["spec"]["containers"][0].update(self.probes.get(each["metadata"]["name"], {}))
             return json.dumps({"kind": "DeploymentList", "items": deployments})
         ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-        pods = [{"metadata": {"name": name, "namespace": "apart"}, "status": ready} for name in ("details", "reviews")]
+        names = ("details", "reviews")
+        pods = [{"metadata": self.metadata(name), "spec": {"containers": []}, "status": ready} for name in names]
         return json.dumps({"kind": "PodList", "items": pods})
+
+    def metadata(self, name):
+        annotations = {"istio.io/rev": self.revisions[name]} if name in self.revisions else {}
+        owner = {"kind": "ReplicaSet", "name": f"{name}-v1-1"}
+        labels = {"pod-template-hash": "1"}
+        meta = {"name": name, "namespace": "apart", "labels": labels, "ownerReferences": [owner]}
+        return {**meta, "annotations": annotations}
 
     @contextmanager
     def port_forward(self, namespace, pod, port):
@@ -129,3 +140,22 @@ def test_a_deployment_whose_pods_got_another_label_is_made_anew(two_services):
     with backend.use(Starting({"sidecar.istio.io/inject": "false"})) as cluster:
         bookinfo.deploy("apart")
     assert cluster.deleted == ["details-v1", "reviews-v1"]
+
+
+def test_so_is_one_whose_containers_got_a_probe(two_services):
+    with backend.use(Starting(probes={"details-v1": {"readinessProbe": {}}})) as cluster:
+        bookinfo.deploy("apart")
+    assert cluster.deleted == ["details-v1"]
+
+
+def test_and_one_whose_pods_another_control_plane_serves(two_services):
+    with backend.use(Starting(revisions={"details": "default", "reviews": "canary"})) as cluster:
+        bookinfo.deploy("apart")
+    assert cluster.deleted == ["reviews-v1"]
+
+
+def test_in_somebody_elses_cluster_any_control_plane_may_serve_them(two_services, monkeypatch):
+    monkeypatch.setattr(bookinfo.session, "owns_cluster", lambda: False)
+    with backend.use(Starting(revisions={"reviews": "canary"})) as cluster:
+        bookinfo.deploy("apart")
+    assert cluster.deleted == []

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit import backend
+from labkit.course import components
 from labkit.mesh import diff, injection, istio, leftovers
+from labkit.progress import Progress
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -182,6 +184,50 @@ def test_a_control_plane_scaled_to_zero_is_told_from_one_that_is_not_there(repli
     path = "/apis/apps/v1/namespaces/istio-system/deployments/istiod"
     with backend.use(Answers({} if replicas is None else {path: istiod})):
         assert istio.is_scaled_to_zero() is scaled
+
+
+class TwoControlPlanes(Answers):
+    """Beside the default one stands canary, with a tag that leads to it, and one that leads to the default."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ran: list[list[str]] = []
+
+    def kubernetes(self, method, path, body, query, content_type):
+        selector = query["labelSelector"].split(",")
+        if path.endswith("/deployments"):
+            labels = [{"istio.io/rev": "canary"}]
+        elif "istio.io/tag" in selector:
+            labels = [
+                {"istio.io/rev": rev, "istio.io/tag": tag} for tag, rev in (("prod", "canary"), ("old", "default"))
+            ]
+        else:
+            assert "!istio.io/tag" in selector
+            labels = [{"istio.io/rev": "canary"}, {"istio.io/rev": "half-made"}]
+        return json.dumps({"kind": "List", "items": [{"metadata": {"labels": each}} for each in labels]})
+
+    def run(self, argv, **_):
+        self.ran.append(argv[1:])
+        return backend.Completed(tuple(argv), 0, "", "", 0.0)
+
+
+def test_other_control_planes_and_all_tags_are_removed_the_tags_first():
+    said: list[str] = []
+    with backend.use(TwoControlPlanes()) as cluster:
+        components.remove_revisions(Progress(lambda event: said.append(event.stage), backend.now))
+    assert cluster.ran == [
+        ["tag", "remove", "old", "-y"],
+        ["tag", "remove", "prod", "-y"],
+        ["uninstall", "--revision", "canary", "-y"],
+        ["uninstall", "--revision", "half-made", "-y"],
+    ]
+    assert "remove Istio's revision canary" in said
+
+
+def test_in_somebody_elses_cluster_no_control_plane_is_touched(monkeypatch):
+    monkeypatch.setattr(components.session, "owns_cluster", lambda: False)
+    with backend.use(Fake()):
+        components.remove_revisions(Progress(lambda event: None, backend.now))
 
 
 def test_what_a_lab_labelled_beside_istio_is_a_leftover_and_istios_own_is_not():

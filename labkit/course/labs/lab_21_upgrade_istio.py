@@ -70,8 +70,11 @@ def who_serves_now(said: str) -> str:
 def how_many_were_lost(said: str) -> str:
     """said: lines of `NUMBER OUTCOME`, as `sort | uniq -c` prints them."""
     pages = {outcome: int(number) for number, outcome in (line.split() for line in said.splitlines() if line.strip())}
-    lost = sum(pages.values()) - pages.get("complete", 0)
-    return "none" if not lost else "one in a hundred or fewer" if lost <= sum(pages.values()) / 100 else "more than that"
+    opened = sum(pages.values())
+    lost = opened - pages.get("complete", 0)
+    if lost == 0:
+        return "none"
+    return "one in a hundred or fewer" if lost <= opened / 100 else "more than that"
 
 
 def who_wins(said: str) -> str:
@@ -92,7 +95,7 @@ PREDICTIONS = (
         why="An old pod goes only when the new one answers, and it answers on until the proxies know of the new one.",
     ),
     Prediction(
-        question="A namespace says both istio-injection=enabled and istio.io/rev=canary. Who injects its pods?",
+        question="A namespace says both istio-injection=enabled and istio.io/rev=prod. Who injects its pods?",
         choices=("the old one", "the new one", "no one: it gets no sidecar"),
         measured=who_wins,
         why="The webhooks of revisions leave out each namespace that has the label istio-injection.",
@@ -173,11 +176,11 @@ LAB = Lab(
             solution=(f"istioctl tag set {TAG} --revision {istio.DEFAULT} --overwrite", *_RESTART),
             checks=(
                 Check(claim="default names the tag", observe=namespace_still_names_the_tag),
-                Check(claim="the old control plane serves all of Bookinfo's pods", observe=default_serves_bookinfo),
+                Check(claim="the old control plane serves all of Bookinfo", observe=default_serves_bookinfo),
             ),
         ),
         Exercise(
-            task="The namespace was moved to the new control plane, and its pods were restarted. The old one serves them.",
+            task="default was moved to the new control plane, and its pods were restarted. The old one serves them.",
             hints=(
                 "Which labels has the namespace? `%kubectl get namespace default --show-labels`",
                 "It says two things at once, and only one of them is heard. Take the other one away, and restart.",
@@ -187,7 +190,9 @@ LAB = Lab(
                 *_RESTART,
             ),
             solution=("kubectl label namespace default istio-injection-", *_RESTART),
-            checks=(Check(claim="the new control plane serves all of Bookinfo's pods", observe=canary_serves_bookinfo),),
+            checks=(
+                Check(claim="the new control plane serves all of Bookinfo's pods", observe=canary_serves_bookinfo),
+            ),
         ),
     ),
 )
