@@ -112,6 +112,14 @@ _INSTALL = (
     f"istioctl install --revision {CANARY} --set profile={istio.PROFILE} "
     "--set components.ingressGateways[0].enabled=false --set components.egressGateways[0].enabled=false -y"
 )
+_MOVE = (
+    f"istioctl tag set {TAG} --revision {CANARY} --overwrite",
+    f"kubectl label namespace {NAMESPACE} istio-injection- istio.io/rev={TAG} --overwrite",
+    f"for each in {_WORKLOADS}; do",
+    '    sed "s/NAME/${each%-*}/" "$LABKIT_MANIFESTS/21-ready.yaml" |',
+    '        kubectl patch deployment "$each" --patch-file /dev/stdin; done',
+    *_RESTART,
+)
 
 LAB = Lab(
     number="21",
@@ -132,18 +140,16 @@ LAB = Lab(
             claim="it serves all of Bookinfo's pods",
             observe=canary_serves_bookinfo,
             hint="`%kubectl get namespace default --show-labels` says who injects; pods that run stay as they are.",
-            remedy=(
-                f"%istioctl tag set {TAG} --revision {CANARY} --overwrite",
-                f"%kubectl label namespace default istio-injection- istio.io/rev={TAG} --overwrite",
-                f"%kubectl rollout restart deployment {_WORKLOADS}",
-                f"%kubectl rollout status deployment {_WORKLOADS} --timeout=180s",
-            ),
+            remedy=("%%shell", *_MOVE),
         ),
         Check(
             claim=f"visitors had at least {ENOUGH} pages, and none was lost",
             observe=no_page_failed,
             hint="`%kubectl logs -n outside -l app=visitor --tail 5` shows what the visitors write down.",
-            remedy=("%kubectl apply -f $LABKIT_MANIFESTS/21-visitors.yaml",),
+            remedy=(
+                "%kubectl apply -f $LABKIT_MANIFESTS/21-visitors.yaml",
+                "%kubectl rollout restart deployment/visitor -n outside",
+            ),
         ),
     ),
     exercises=(
