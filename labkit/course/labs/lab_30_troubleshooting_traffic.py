@@ -91,7 +91,7 @@ PREDICTIONS = (
         question="One connection, and one request that may wait for it. Six requests come at once. How many get 503?",
         choices=("none", "three or four", "all six"),
         measured=refused_of_six,
-        why="One is served, one waits, and the rest is refused at once, so that a slow service is not buried.",
+        why="Hardly any may wait for a connection that is busy. The rest is refused at once, so that nothing piles up.",
     ),
 )
 
