@@ -13,7 +13,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 import nbformat
 import pytest
-from accessibility import faults
+from accessibility import OF_COLOUR, RULES, faults
 from browsing import Heard, chromium, needs_browser, new_page
 from farend import free_port
 from playwright.sync_api import Browser, Page
@@ -303,12 +303,12 @@ def sideways(page: Page) -> float:
 @pytest.mark.parametrize("place", PLACES)
 def test_a_page_keeps_nobody_out_in_light_and_dark_and_fits_its_window(page, front, place):
     open_(page, front.replace("index.html", f"{place}.html"))
-    for theme in ("light", "dark"):
+    for theme, rules in (("light", RULES), ("dark", OF_COLOUR)):
         switch_to(page, theme)
         assert illegible(page) == [], theme
         page.mouse.move(0, 0)  # off the switch, whose hint lies over the page
         page.locator(".tooltip").wait_for(state="detached")
-        assert faults(page) == [], theme
+        assert faults(page, rules) == [], theme
     assert sideways(page) == 0
     with narrow(page):
         assert sideways(page) == 0
@@ -332,6 +332,16 @@ def test_what_stands_out_too_little_is_seen(page, tmp_path, ink, seen):
     )
     open_(page, (tmp_path / "pale.html").as_uri())
     assert bool(illegible(page)) == seen
+
+
+@pytest.mark.parametrize(("rules", "seen"), [(RULES, {"color-contrast", "image-alt"}), (OF_COLOUR, {"color-contrast"})])
+def test_what_keeps_somebody_out_is_seen(page, tmp_path, rules, seen):
+    (tmp_path / "shut.html").write_text(
+        "<!doctype html><html lang='en'><title>shut</title><body style='background: #fff'>"
+        "<main><h1>shut</h1><p style='color: #aaa'>pale</p><img src='no.png'></main>"
+    )
+    open_(page, (tmp_path / "shut.html").as_uri())
+    assert {fault.partition(":")[0] for fault in faults(page, rules)} == seen
 
 
 def test_a_page_that_is_too_wide_is_seen(page, tmp_path):
