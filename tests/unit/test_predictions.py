@@ -141,7 +141,7 @@ def test_what_was_measured_is_one_of_the_choices(lab):
 # What would have come out had it been otherwise: each measurement can tell more than one answer.
 OTHERWISE = {
     "21.1": ("details-v1 canary", "the new one"),
-    "21.2": (" 990 complete\n   9 incomplete\n   1 failed\n", "one in a hundred or fewer"),
+    "21.2": (" 900 complete\n  90 incomplete\n  10 failed\n", "about one in ten"),
     "21.3": ("canary", "the new one"),
     "01.1": (pd.DataFrame({"pod": ["a", "b", "c"]}), "all three"),
     "01.2": ([pd.DataFrame({"status": [403]})] * 4, "none"),

@@ -15,7 +15,7 @@ from labkit.settings import NAMESPACE
 CANARY = "canary"
 TAG = "prod"
 MOVED_BY_TAG = "next"  # the namespace of exercise 21.1
-ENOUGH = 500  # pages; a twentieth of a percent and more would be seen
+ENOUGH = 500  # pages
 
 
 def second_control_plane_runs() -> Seen:
@@ -32,11 +32,12 @@ def default_serves_bookinfo() -> Seen:
     return _served_by(istio.DEFAULT)
 
 
-def no_page_failed() -> Seen:
-    """Whatever was lost is seen, and so much that nothing lost means something."""
+def hardly_a_page_was_lost() -> Seen:
+    """One in a thousand may be: a machine that halts for a while is no fault of the upgrade's."""
     pages = Counter(backend.run([*_LOGS.split()], check=False).stdout.split())
     told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(pages.items())) or "no visitor"
-    return Seen(set(pages) == {"complete"} and pages.total() >= ENOUGH, told)
+    lost = pages.total() - pages["complete"]
+    return Seen(pages.total() >= ENOUGH and lost <= pages.total() / 1000, told)
 
 
 def curl_follows_the_tag() -> Seen:
@@ -71,10 +72,8 @@ def how_many_were_lost(said: str) -> str:
     """said: lines of `NUMBER OUTCOME`, as `sort | uniq -c` prints them."""
     pages = {outcome: int(number) for number, outcome in (line.split() for line in said.splitlines() if line.strip())}
     opened = sum(pages.values())
-    lost = opened - pages.get("complete", 0)
-    if lost == 0:
-        return "none"
-    return "one in a hundred or fewer" if lost <= opened / 100 else "more than that"
+    share = (opened - pages.get("complete", 0)) / opened
+    return "one in a hundred or fewer" if share <= 0.01 else "about one in ten" if share <= 0.3 else "most of them"
 
 
 def who_wins(said: str) -> str:
@@ -89,8 +88,8 @@ PREDICTIONS = (
         why="A pod's sidecar is given its control plane as the pod is made, and keeps it as long as the pod lives.",
     ),
     Prediction(
-        question="All six Deployments are restarted while three visitors open pages. How many pages do they lose?",
-        choices=("none", "one in a hundred or fewer", "more than that"),
+        question="All six Deployments are restarted, one after the other, while three visitors open pages. How many pages do they lose?",
+        choices=("one in a hundred or fewer", "about one in ten", "most of them"),
         measured=how_many_were_lost,
         why="An old pod goes only when the new one answers, and it answers on until the proxies know of the new one.",
     ),
@@ -104,9 +103,13 @@ PREDICTIONS = (
 
 _LOGS = "kubectl logs --namespace outside --selector app=visitor --tail -1 --prefix=false --max-log-requests 5"
 _WORKLOADS = "details-v1 productpage-v1 ratings-v1 reviews-v1 reviews-v2 reviews-v3"
-_RESTART = (
-    f"kubectl rollout restart deployment {_WORKLOADS}",
-    f"kubectl rollout status deployment {_WORKLOADS} --timeout=180s",
+_RESTART = tuple(
+    command
+    for name in _WORKLOADS.split()
+    for command in (
+        f"kubectl rollout restart deployment/{name}",
+        f"kubectl rollout status deployment/{name} --timeout=120s",
+    )
 )
 _INSTALL = (
     f"istioctl install --revision {CANARY} --set profile={istio.PROFILE} "
@@ -143,8 +146,8 @@ LAB = Lab(
             remedy=("%%shell", *_MOVE),
         ),
         Check(
-            claim=f"visitors had at least {ENOUGH} pages, and none was lost",
-            observe=no_page_failed,
+            claim=f"visitors had at least {ENOUGH} pages, and lost at most one in a thousand",
+            observe=hardly_a_page_was_lost,
             hint="`%kubectl logs -n outside -l app=visitor --tail 5` shows what the visitors write down.",
             remedy=(
                 "%kubectl apply -f $LABKIT_MANIFESTS/21-visitors.yaml",
