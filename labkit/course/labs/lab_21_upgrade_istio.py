@@ -88,7 +88,7 @@ PREDICTIONS = (
         why="A pod's sidecar is given its control plane as the pod is made, and keeps it as long as the pod lives.",
     ),
     Prediction(
-        question="All six Deployments are restarted, one after the other, while three visitors open pages. How many pages do they lose?",
+        question="Six Deployments are restarted, one by one, while three visitors open pages. How many pages are lost?",
         choices=("one in a hundred or fewer", "about one in ten", "most of them"),
         measured=how_many_were_lost,
         why="An old pod goes only when the new one answers, and it answers on until the proxies know of the new one.",
