@@ -274,6 +274,8 @@ def switch_to(page: Page, theme: str) -> None:
     chosen = f".theme-change-button[data-mode={theme}]"
     page.click(".theme-switch-button")
     page.click(chosen)
+    # a button's colours change over a while
+    page.evaluate("Promise.allSettled(document.getAnimations().map(each => each.finished)).then(() => null)")
     assert page.evaluate("document.documentElement.dataset.theme") == theme
 
 

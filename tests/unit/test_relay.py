@@ -313,7 +313,7 @@ def test_nothing_is_left_of_it_however_the_kernel_ends(environment, tmp_path, en
     assert len(listening(tmp_path)) == 1
 
     kernel.send_signal(end)
-    kernel.wait(10)
+    kernel.wait(60)
 
     deadline = time.monotonic() + 10
     while listening(tmp_path) and time.monotonic() < deadline:

@@ -49,8 +49,8 @@ def test_what_comes_after_an_interrupt_runs_as_before():
 
 def test_a_stop_ends_what_its_own_block_started_and_nothing_else():
     with backend.threads() as others:
-        theirs = others.submit(backend.run, ["sleep", "0.6"])
-        beside = backend.background("beside", lambda: backend.sleep(0.6))
+        theirs = others.submit(backend.run, ["sleep", "3"])
+        beside = backend.background("beside", lambda: backend.sleep(3))
         broken_off(KeyboardInterrupt())
         assert beside.is_alive()
         assert theirs.result().returncode == 0
