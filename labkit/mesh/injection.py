@@ -74,10 +74,13 @@ def webhooks() -> pd.DataFrame:
 
 def injectors() -> list[dict[str, Any]]:
     """The webhooks by which the API server asks istiod about a new pod."""
-    found = objects.list_(
-        "mutatingwebhookconfigurations", group="admissionregistration.k8s.io", selector="app=sidecar-injector"
-    )
-    return [webhook for configuration in found for webhook in configuration.get("webhooks", [])]
+    return [webhook for configuration in configurations() for webhook in configuration.get("webhooks", [])]
+
+
+def configurations(*labels: str) -> list[dict[str, Any]]:
+    """The objects that hold these webhooks, one for each revision and each tag; those that `labels` match too."""
+    selector = ",".join(["app=sidecar-injector", *labels])
+    return objects.list_("mutatingwebhookconfigurations", group="admissionregistration.k8s.io", selector=selector)
 
 
 def rehearse(labels: str = "", output: str = "") -> backend.Completed:

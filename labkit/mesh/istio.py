@@ -152,22 +152,15 @@ def other_revisions() -> list[str]:
     others = f"{REVISION_LABEL},{REVISION_LABEL}!={DEFAULT}"
     parts = [
         *objects.list_("deployments", NAMESPACE, group="apps", selector=f"app={CONTROL_PLANE},{others}"),
-        *_injecting(f"{others},!{TAG_LABEL}"),
+        *injection.configurations(others, f"!{TAG_LABEL}"),
     ]
     return sorted({part["metadata"]["labels"][REVISION_LABEL] for part in parts})
 
 
 def tags() -> list[str]:
     """The revision tags that somebody set, whichever revision they lead to."""
-    return sorted(tag["metadata"]["labels"][TAG_LABEL] for tag in _injecting(f"{TAG_LABEL},{TAG_LABEL}!={DEFAULT}"))
-
-
-def _injecting(selector: str) -> list[dict[str, Any]]:
-    return objects.list_(
-        "mutatingwebhookconfigurations",
-        group="admissionregistration.k8s.io",
-        selector=f"app=sidecar-injector,{selector}",
-    )
+    found = injection.configurations(TAG_LABEL, f"{TAG_LABEL}!={DEFAULT}")
+    return sorted(tag["metadata"]["labels"][TAG_LABEL] for tag in found)
 
 
 def remove_revision(name: str) -> None:

@@ -34,7 +34,7 @@ def default_serves_bookinfo() -> Seen:
 
 def hardly_a_page_was_lost() -> Seen:
     """One in a thousand may be: a machine that halts for a while is no fault of the upgrade's."""
-    pages = Counter(backend.run([*_LOGS.split()], check=False).stdout.split())
+    pages = Counter(backend.run(_LOGS.split(), check=False).stdout.split())
     told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(pages.items())) or "no visitor"
     lost = pages.total() - pages["complete"]
     return Seen(pages.total() >= ENOUGH and lost <= pages.total() / 1000, told)

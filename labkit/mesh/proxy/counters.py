@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import LabError
 from labkit.mesh.proxy.describe import address, whole_service
+from labkit.mesh.proxy.frames import hosts
 from labkit.mesh.proxy.pods import admin, find
 from labkit.settings import NAMESPACE
 
@@ -43,14 +44,12 @@ def endpoint_requests(pod: str, service: str, namespace: str = NAMESPACE) -> pd.
 
     whole = whole_service(service, namespace)
     with admin(find(pod)) as get:
-        clusters = json.loads(get("/clusters?format=json")).get("cluster_statuses", [])
+        called = [host for cluster, host in hosts(get) if whole in cluster]
     sent = {
         address(host.get("address", {})): sum(
             int(stat.get("value", 0)) for stat in host.get("stats", []) if stat["name"] == "rq_total"
         )
-        for cluster in clusters
-        if whole in cluster["name"]
-        for host in cluster.get("host_statuses", [])
+        for host in called
     }
     return pd.Series(sent, dtype=int, name=service)
 

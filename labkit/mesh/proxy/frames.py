@@ -93,11 +93,19 @@ def read_endpoints(get: Callable[[str], str]) -> list[dict[str, str]]:
             "endpoint": describe.address(host.get("address", {})),
             "status": host.get("health_status", {}).get("eds_health_status", "UNKNOWN"),
             "outlier_check": "FAILED" if host.get("health_status", {}).get("failed_outlier_check") else "OK",
-            "cluster": cluster["name"],
+            "cluster": cluster,
         }
-        for cluster in json.loads(get("/clusters?format=json")).get("cluster_statuses", [])
-        for host in cluster.get("host_statuses", [])
+        for cluster, host in hosts(get)
     ]
+
+
+def hosts(get: Callable[[str], str]) -> Iterator[tuple[str, Message]]:
+    """Each cluster's name with each of its hosts, as Envoy shows them.
+
+    https://www.envoyproxy.io/docs/envoy/latest/api-v3/admin/v3/clusters.proto
+    """
+    for cluster in json.loads(get("/clusters?format=json")).get("cluster_statuses", []):
+        yield from ((cluster["name"], host) for host in cluster.get("host_statuses", []))
 
 
 def secrets(pod: str) -> pd.DataFrame:
