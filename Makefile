@@ -5,7 +5,7 @@ READY  := $(VENV)/.ready
 BIN    := $(VENV)/bin
 LABKIT := $(BIN)/labkit
 UV     ?= uv
-AGAIN  := 5
+AGAIN  := 3
 BOTH   := --numprocesses 2 --dist loadfile
 PYTEST := $(BIN)/python -m pytest --durations=15 --nbval-sanitize-with tests/sanitize.cfg
 
@@ -34,8 +34,8 @@ test-unit: $(READY)
 test-recorded: $(READY)
 	@$(PYTEST) $(BOTH) --verbose --nbval notebooks
 
-# LIVE=--require-live: fail where no mesh can be brought up; LIVE=--seed=1: the second time with this draw and order;
-# AGAIN=16: a second time for all
+# LIVE=--require-live: fail where no mesh can be brought up; LIVE=--seed=1: the draws and the order of an earlier run;
+# AGAIN=99: all notebooks a second time, and every case of what is drawn
 test-live: $(READY)
 	@$(PYTEST) --verbose -m live --again=$(AGAIN) --nbval-lax $(LIVE) notebooks tests
 

@@ -1,5 +1,7 @@
 """The live group: the notebooks in order, some once more in any order, then tests/live, on a cluster of their own.
 
+What would take an hour for every lab is drawn: N notebooks a second time, and N cases of each test marked `drawn`.
+
 It runs where `labkit doctor` finds nothing bad; elsewhere it is skipped, and the last lines of the run say why.
 What it started it ends. Nothing a test does reaches the reader's own cluster or home.
 """
@@ -12,7 +14,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,9 +37,13 @@ SKIPPED = pytest.StashKey[str]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("live", "the course on a live mesh")
     group.addoption(
-        "--again", type=int, default=0, metavar="N", help="run N notebooks a second time, drawn at random, in any order"
+        "--again",
+        type=int,
+        default=0,
+        metavar="N",
+        help="run N notebooks a second time, drawn at random, in any order; and N cases of each test marked `drawn`",
     )
-    group.addoption("--seed", type=int, help="the draw and the order of the second time, as an earlier run printed it")
+    group.addoption("--seed", type=int, help="the draws and the order of the second time, as an earlier run printed it")
     group.addoption("--require-live", action="store_true", help="fail where the live group cannot run")
     group.addoption("--keep-cluster", action="store_true", help=f"leave the cluster {CLUSTER} and {HOME} as they are")
 
@@ -60,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     if not config.option.again:
         return None
-    return f"notebooks, again: the same draw and order once more with --seed={config.option.seed}"
+    return f"drawn at random: the same draws and order once more with --seed={config.option.seed}"
 
 
 # -- what belongs to the group, and in which order ----------------------------------------------
@@ -82,9 +88,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     drawn = chance.sample(list(again), min(config.option.again, len(again)))
     turn = {notebook: place for place, notebook in enumerate(drawn)}
     left_out = [item for item in items if _turn(item) == 2 and item.parent not in turn]
+    left_out += _not_drawn(items, config.option.again, chance)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
     items.sort(key=lambda item: (_turn(item), turn.get(item.parent, 0)))  # a notebook's cells stay in order
+
+
+def _not_drawn(items: list[pytest.Item], cases: int, chance: random.Random) -> list[pytest.Item]:
+    """The cases that the draw leaves out; without --again there is none, and every case runs."""
+    of_a_test = defaultdict(list)
+    for item in items:
+        if cases and item.get_closest_marker("drawn"):
+            of_a_test[item.nodeid.partition("[")[0]].append(item)
+    return [item for all_ in of_a_test.values() for item in chance.sample(all_, max(0, len(all_) - cases))]
 
 
 def _turn(item: pytest.Item) -> int:

@@ -11,6 +11,13 @@ import pytest_live
 from nbformat.v4 import new_code_cell, new_notebook
 
 LIVE = "import pytest\n@pytest.mark.live\ndef test_live(): pass\n"
+CASES = """import pytest
+
+@pytest.mark.live
+@pytest.mark.drawn
+@pytest.mark.parametrize("lab", "abc")
+def test_live(lab): pass
+"""
 
 
 class Log:
@@ -33,7 +40,7 @@ def course(tmp_path, monkeypatch):
         nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
     (tmp_path / "test_a_live.py").write_text(LIVE)
     (tmp_path / "test_b_unit.py").write_text("def test_unit(): pass\n")
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = live\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    drawn\n    live\n")
     monkeypatch.setattr(pytest_live, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(pytest_live, "HOME", tmp_path / "home")
     for name in ("LABKIT_HOME", "LABKIT_CACHE", "LABKIT_CLUSTER", "LABKIT_HEADLESS", "PYTEST_ADDOPTS"):
@@ -88,6 +95,18 @@ def test_the_second_time_is_in_the_order_of_its_seed(course):
 def test_one_of_two_is_drawn_by_the_seed(course):
     draws = [[event for event in course("--again=1", f"--seed={seed}")[1] if "(again)" in event] for seed in SEEDS]
     assert draws == [[each] for each in AGAIN]
+
+
+def test_of_drawn_cases_as_many_run_as_notebooks_again_and_all_without_it(course, tmp_path):
+    (tmp_path / "test_c_drawn.py").write_text(CASES)
+
+    def drawn(*options: str) -> list[str]:
+        return [event for event in course(*options, notebooks=False)[1] if "test_c_drawn" in event]
+
+    assert len(drawn()) == 3
+    assert {len(drawn("--again=2", f"--seed={seed}")) for seed in SEEDS} == {2}
+    assert len({tuple(drawn("--again=1", f"--seed={seed}")) for seed in range(9)}) == 3
+    assert drawn("--again=1", "--seed=1") == drawn("--again=1", "--seed=1")
 
 
 def test_each_run_says_its_seed_and_cells_stay_in_order(course, tmp_path, capfd):

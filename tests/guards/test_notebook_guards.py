@@ -17,6 +17,10 @@ REPORTED = """class Report:
     _repr_html_ = lambda self: "<b>85 ms</b>"
     __repr__ = lambda self: "{} passed"
 Report()"""
+LACKING = new_output("execute_result", data={"text/plain": "✗ it is whole\n  seen: no answer"}, execution_count=1)
+LACKS = """class Report:
+    __repr__ = lambda self: {!r}
+Report()"""
 DRAWN = new_output("display_data", data={"text/plain": "1 bars", "image/svg+xml": "<svg/>",
                                         "application/vnd.plotly.v1+json": {"data": [], "layout": {}}})  # fmt: skip
 DRAWS = """from IPython.display import display
@@ -31,12 +35,19 @@ HONEST = {
     "own timeout": cell("import time; time.sleep(0.1)", "timeout=60"),
     "new output": cell("print('never seen before')"),
     "live display": cell(LIVE),
+    "same verdict, seen otherwise": cell(
+        LACKS.format("✗ it is whole\n  seen: 2 of 3"), "nbval-check-output", outputs=[LACKING]
+    ),
     "same verdict, other picture": cell(DRAWS.format(1), "nbval-check-output", outputs=[DRAWN]),
     "same verdict, other measurement": cell(REPORTED.format("1/1"), "nbval-check-output", outputs=[REPORT]),
 }
 BROKEN = {
     "wrong verdict": (cell("print('bye')", "nbval-check-output", outputs=[HELLO]), "differ"),
     "other verdict": (cell(REPORTED.format("0/1"), "nbval-check-output", outputs=[REPORT]), "differ"),
+    "other verdict on what was seen": (
+        cell(LACKS.format("✓ it is whole\n  seen: no answer"), "nbval-check-output", outputs=[LACKING]),
+        "differ",
+    ),
     "other verdict in a picture": (cell(DRAWS.format(0), "nbval-check-output", outputs=[DRAWN]), "differ"),
     "raises nothing": (cell("1 / 1", "raises-exception"), "raised nothing"),
     "raises another": (cell("int('x')", "raises-exception", "nbval-check-output", outputs=[ERROR]), "differ"),

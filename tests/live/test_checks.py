@@ -1,7 +1,8 @@
 """Every check fails on the state before its step, and passes once its remedy has run, as a reader would paste it.
 
-That each passes after the lab's own steps, and that each exercise's check refuses both nothing and a wrong answer until
-the solution's own code has run, the notebooks show, twice in a row: the cells that say so are compared.
+In each run some labs are drawn for it. That each passes after the lab's own steps, and that each exercise's check
+refuses both nothing and a wrong answer until the solution's own code has run, the notebooks show for every lab: the
+cells that say so are compared.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ report
 """
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize("lab", labs.LABS[1:], ids=lambda lab: lab.number)
 def test_each_check_fails_at_its_labs_start_and_passes_once_its_remedy_has_run(lab):
     begin = ["%load_ext labkit", "from labkit import check, goto, mesh, release", f'goto("{lab.number}")']

@@ -252,7 +252,7 @@ LAB = Lab(
                 "kubectl wait --for=delete pod --selector app=productpage,sidecar.istio.io/inject=false --timeout=90s",
             ),
             checks=(
-                Check(claim="three pages are complete", observe=partial(pages_are_complete, 3), within=30),
+                Check(claim="three pages are complete", observe=partial(pages_are_complete, 3), within=5),
                 Check(claim="productpage's pod has a sidecar", observe=productpage_has_its_sidecar, within=5),
                 Check(claim="plain text is refused in the whole namespace", observe=plain_text_is_refused),
             ),
