@@ -58,7 +58,8 @@ def deployments() -> list[str]:
 
 
 def deploy(namespace: str = NAMESPACE, report: Callable[[str], None] = lambda _: None) -> None:
-    """Apply Bookinfo and wait until each of its pods answers. Raises LabError with the last state seen.
+    """Apply Bookinfo and wait until each of its pods answers, and no earlier one is left, which `deploy/NAME` would
+    still mean. Raises LabError with the last state seen.
 
     The release gives its containers no readiness probe: a pod is Ready as soon as its process runs, seconds before
     reviews, a Java server, listens.
@@ -71,9 +72,9 @@ def deploy(namespace: str = NAMESPACE, report: Callable[[str], None] = lambda _:
     objects.wait_available(deployments(), namespace, report)
     backend.wait(
         "Bookinfo's answers",
-        observe=lambda: _silent(namespace),
-        done=lambda silent: not silent,
-        state=lambda silent: f"no answer yet: {', '.join(silent)}" if silent else "each pod answers",
+        observe=lambda: _unsettled(namespace),
+        done=lambda pods: not pods,
+        state=lambda pods: "; ".join(f"{name}: {why}" for name, why in pods.items()) or "each pod answers",
         timeout=120,
         report=report,
     )
@@ -100,10 +101,13 @@ def _of_other_revisions(namespace: str) -> set[str]:
     return {workloads.workload(pod) for pod in pods if istio.revision(pod) not in ("", istio.DEFAULT)}
 
 
-def _silent(namespace: str) -> list[str]:
-    """The pods that do not answer, on their own 127.0.0.1: what a mesh or a policy asks of callers plays no part."""
-    pods = [each for each in objects.list_("pods", namespace, selector=_PODS) if objects.is_serving(each)]
-    return [each["metadata"]["name"] for each in pods if not _answers(each)]
+def _unsettled(namespace: str) -> dict[str, str]:
+    """The pods that are on their way out, and those that do not answer on their own 127.0.0.1: what a mesh or a policy
+    asks of callers plays no part."""
+    pods = {each["metadata"]["name"]: each for each in objects.list_("pods", namespace, selector=_PODS)}
+    leaving = {name: "Terminating" for name, pod in pods.items() if "deletionTimestamp" in pod["metadata"]}
+    silent = {name: "no answer yet" for name, pod in pods.items() if objects.is_serving(pod) and not _answers(pod)}
+    return leaving | silent
 
 
 def _answers(pod: dict[str, Any]) -> bool:

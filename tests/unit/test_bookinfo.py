@@ -130,7 +130,20 @@ def test_bookinfo_is_deployed_when_each_pod_answers_and_says_which_does_not(two_
     with backend.use(Starting()) as cluster:
         bookinfo.deploy("apart", report=said.append)
     assert cluster.looks == 3
-    assert said[-2:] == ["no answer yet: reviews", "each pod answers"]
+    assert said[-2:] == ["reviews: no answer yet", "each pod answers"]
+
+
+def test_bookinfo_is_deployed_when_no_earlier_pod_is_left(two_services, monkeypatch):
+    leaving = {"name": "reviews-old", "namespace": "apart", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    old = {"metadata": leaving, "spec": {"containers": []}, "status": {"phase": "Running"}}
+    lists = iter([[old], [old], []])
+    monkeypatch.setattr(bookinfo.objects, "list_", lambda *words, **more: next(lists))
+    monkeypatch.setattr(bookinfo.objects, "wait_available", lambda *words: None)
+    monkeypatch.setattr(bookinfo, "_to_make_anew", lambda namespace: [])
+    said: list[str] = []
+    with backend.use(Starting()):
+        bookinfo.deploy("apart", report=said.append)
+    assert said == ["reviews-old: Terminating", "each pod answers"]
 
 
 def test_a_deployment_whose_pods_got_another_label_is_made_anew(two_services):
