@@ -10,7 +10,7 @@ BOTH   := --numprocesses 2 --dist loadfile
 PYTEST := $(BIN)/python -m pytest --durations=15 --nbval-sanitize-with tests/sanitize.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lint test test-unit test-recorded test-live fuzz site doctor engine images up down status record bench clean
+.PHONY: help lab lint test test-unit test-recorded test-live fuzz site slides doctor engine images up down status record bench clean
 
 help: ## show this list
 	@echo 'make lab     run the course here         make test    run every test this machine can'
@@ -45,6 +45,9 @@ fuzz: $(READY) ## random searches through the parsers, longer and with a fresh s
 
 site: $(SITE)/.ready ## the whole course to read, as pages in build/site; nothing is run
 	@$(SITE)/bin/python -m labkit.cli site
+
+slides: $(SITE)/.ready ## a talk of each notebook, as pages in build/slides; nothing is run
+	@$(SITE)/bin/python -m labkit.cli slides
 
 doctor: $(READY) ## what this machine can do, with a remedy for each line that is not good
 	@$(LABKIT) doctor

@@ -409,6 +409,18 @@ def site() -> None:
 
 
 @app.command()
+def slides() -> None:
+    """Make a talk of each notebook, from its stored outputs, for whoever shows the course to a room.
+
+    They are to be shown in a browser, straight from the folder, without a network. `make slides` brings what it takes.
+    """
+    from labkit.maintain.slides import build
+    from labkit.settings import SLIDES
+
+    print(f"Open it in a browser: {build(SLIDES, _progress()).as_uri()}")
+
+
+@app.command()
 def lab() -> None:
     """Open JupyterLab on the first notebook.
 

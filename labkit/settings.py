@@ -84,6 +84,7 @@ MANIFESTS = REPOSITORY / "manifests"
 NOTEBOOKS = REPOSITORY / "notebooks"
 RECORDINGS = NOTEBOOKS / "recordings"
 SITE = REPOSITORY / "build" / "site"
+SLIDES = REPOSITORY / "build" / "slides"
 
 
 def _architecture() -> str:

@@ -1,1 +1,1 @@
-"""For those who maintain the course: the recording run, the benchmark, the site. Notebooks never import it."""
+"""For those who maintain the course: recording run, benchmark, site, slides. Notebooks never import it."""

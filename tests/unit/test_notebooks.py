@@ -26,6 +26,7 @@ Notebook = nbformat.NotebookNode
 
 OPENING = ["Overview", "Before you start", "Time"]
 CLOSING = ["Check", "Exercise", "Summary", "Next"]
+SLIDE_TYPES = {"slide", "subslide", "fragment", "-", "skip", "notes"}  # as Jupyter's own inspector offers them
 MODULES = {"labkit", "IPython", "ipywidgets", "json", "kubernetes", "pandas", "pathlib", "plotly", "tempfile", "yaml"}
 
 
@@ -195,6 +196,14 @@ def answers_folded(notebook: Notebook) -> list[str]:
     return [f"an answer lies open: {cell.source}" for cell in answers if cell.id not in hidden]
 
 
+def slides_chosen(notebook: Notebook) -> list[str]:
+    """Each cell says what it is in a talk; the title begins it."""
+    types = [cell.metadata.get("slideshow", {}).get("slide_type", "") for cell in notebook.cells]
+    without = [cell.id for cell, kind in zip(notebook.cells, types, strict=True) if kind not in SLIDE_TYPES]
+    faults = [f"no slide type (JupyterLab: property inspector): {name}" for name in without]
+    return faults if types[:1] == ["slide"] else [*faults, "the first cell is no slide"]
+
+
 def no_widget_state(notebook: Notebook) -> list[str]:
     views = [output for cell in code(notebook) for output in cell.outputs if WIDGET_VIEW in output.get("data", {})]
     return ["widget state is stored"] if "widgets" in notebook.metadata or views else []
@@ -250,8 +259,8 @@ def small_file(notebook: Notebook) -> list[str]:
 RULES: list[Callable[[Notebook], list[str]]] = [
     one_title, sections_in_order, three_to_five_goals, time_measured, three_line_summary, one_import_cell,
     known_imports, short_cells, prose_before_code, no_story_in_comments, run_in_order, outputs_stored,
-    no_failure_unless_intended, verdict_stored, predictions_settled, near_miss, answers_folded, no_widget_state,
-    nothing_private, cells_could_fail, starts_nothing, names_exist, small_file,
+    no_failure_unless_intended, verdict_stored, predictions_settled, near_miss, answers_folded, slides_chosen,
+    no_widget_state, nothing_private, cells_could_fail, starts_nothing, names_exist, small_file,
 ]  # fmt: skip
 
 
@@ -327,6 +336,8 @@ GOOD = new_notebook(
         markdown("## Next\nLab 06."),
     ]
 )
+for number, cell in enumerate(GOOD.cells):
+    cell.metadata["slideshow"] = {"slide_type": "-" if number else "slide"}
 IMPORT, SHOW, CHECK, WRONG, REFUSED, PREDICT, SUMMARY = 4, 6, 8, 11, 12, 17, 28
 
 
@@ -414,6 +425,9 @@ BREAKS = [
     (answers_folded, fields(WRONG - 1, metadata={})),
     (answers_folded, source(SHOW, "labkit.solution('05.1')")),
     (answers_folded, source(PREDICT, "labkit.solve('05.1')")),
+    (slides_chosen, lambda notebook: notebook.cells[3].metadata.pop("slideshow")),
+    (slides_chosen, lambda notebook: notebook.cells[3].metadata.update(slideshow={"slide_type": "page"})),
+    (slides_chosen, lambda notebook: notebook.cells[0].metadata.update(slideshow={"slide_type": "-"})),
     (no_widget_state, widget_state),
     (no_widget_state, fields(SHOW, outputs=[new_output("display_data", data={WIDGET_VIEW: {}})])),
     (nothing_private, output("-----BEGIN RSA PRIVATE KEY-----")),

@@ -110,11 +110,13 @@ def test_every_cell_can_be_highlighted(path):
 
 
 # -- where it is built --------------------------------------------------------------------------
-def test_without_sphinx_one_is_told_what_to_do():
-    code = "import sys; sys.modules['sphinx'] = None; from labkit.cli import main; sys.argv[1:] = ['site']; main()"
-    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(("command", "package"), [("site", "sphinx"), ("slides", "sphinx_revealjs")])
+def test_without_its_packages_one_is_told_what_to_do(command, package):
+    code = f"import sys; sys.modules[{package!r}] = None; from labkit.cli import main; main()"
+    told = [sys.executable, "-c", code, command]
+    result = subprocess.run(told, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert "fix: make site" in result.stderr
+    assert f"fix: make {command}" in result.stderr
     assert "Traceback" not in result.stderr
 
 
