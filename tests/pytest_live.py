@@ -1,6 +1,7 @@
 """The live group: the notebooks in order, some once more in any order, then tests/live, on a cluster of their own.
 
-What would take an hour for every lab is drawn: N notebooks a second time, and N cases of each test marked `drawn`.
+`make test-live` runs notebooks and tests side by side, each on a cluster: they wait more than they work. What would
+take an hour for every lab is drawn: N notebooks a second time, and N cases of each test marked `drawn`.
 
 It runs where `labkit doctor` finds nothing bad; elsewhere it is skipped, and the last lines of the run say why.
 What it started it ends. Nothing a test does reaches the reader's own cluster or home.
@@ -8,6 +9,7 @@ What it started it ends. Nothing a test does reaches the reader's own cluster or
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import secrets
@@ -16,6 +18,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,7 +29,7 @@ from labkit.settings import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
-HOME = ROOT / ".cache" / "test-home"
+HOMES = ROOT / ".cache"
 CLUSTER = "istio-lab-test"
 AGAIN = " (again)"
 
@@ -45,7 +48,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--seed", type=int, help="the draws and the order of the second time, as an earlier run printed it")
     group.addoption("--require-live", action="store_true", help="fail where the live group cannot run")
-    group.addoption("--keep-cluster", action="store_true", help=f"leave the cluster {CLUSTER} and {HOME} as they are")
+    group.addoption("--cluster", default=CLUSTER, metavar="NAME", help=f"the group's own cluster ({CLUSTER})")
+    group.addoption("--keep-cluster", action="store_true", help=f"leave the group's cluster, and its home in {HOMES}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,8 +60,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     os.environ["LABKIT_VENUE"] = "kind"
     os.environ["LABKIT_CACHE"] = str(settings().cache)
-    os.environ["LABKIT_HOME"] = str(HOME)
-    os.environ["LABKIT_CLUSTER"] = CLUSTER
+    os.environ["LABKIT_HOME"] = str(HOMES / config.option.cluster)
+    os.environ["LABKIT_CLUSTER"] = config.option.cluster
     os.environ["LABKIT_HEADLESS"] = "1"
     settings.cache_clear()
     os.environ.pop("PYTEST_ADDOPTS", None)  # meant for this run, not for those that the guards' tests start
@@ -153,10 +157,21 @@ def _why_not() -> str:
 def _begin(session: pytest.Session) -> None:
     """From nothing: no cluster left over from an earlier run, a full cache, an empty home."""
     for command in ("down", "images"):
-        if _labkit(session.config, command):
+        with _alone():
+            failed = _labkit(session.config, command)
+        if failed:
             session.shouldfail = f"the live group could not begin: `labkit {command}` failed, its own words are above"
             pytest.fail(session.shouldfail)
-    shutil.rmtree(HOME, ignore_errors=True)
+    shutil.rmtree(HOMES / session.config.option.cluster, ignore_errors=True)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Two groups that begin at once fill one cache, one after the other."""
+    HOMES.mkdir(exist_ok=True)
+    with (HOMES / "begin.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

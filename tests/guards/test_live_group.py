@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 
@@ -42,7 +43,7 @@ def course(tmp_path, monkeypatch):
     (tmp_path / "test_b_unit.py").write_text("def test_unit(): pass\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    drawn\n    live\n")
     monkeypatch.setattr(pytest_live, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(pytest_live, "HOME", tmp_path / "home")
+    monkeypatch.setattr(pytest_live, "HOMES", tmp_path / "homes")
     for name in ("LABKIT_HOME", "LABKIT_CACHE", "LABKIT_CLUSTER", "LABKIT_HEADLESS", "PYTEST_ADDOPTS"):
         monkeypatch.setenv(name, os.environ.get(name, ""))  # pytest_configure sets them; put back after the test
 
@@ -154,6 +155,20 @@ def test_without_a_cluster_the_rest_is_not_tried(course, tmp_path, cluster):
     status, events = course(cluster=cluster)
     assert status == pytest.ExitCode.TESTS_FAILED
     assert events[3:-1] == ([FIRST[1], LIVE_TEST] if cluster else [])
+
+
+def test_two_groups_have_each_a_cluster_and_a_home(course, tmp_path):
+    course("--cluster=istio-lab-test-2", notebooks=False)
+    assert os.environ["LABKIT_CLUSTER"] == "istio-lab-test-2"
+    assert os.environ["LABKIT_HOME"] == str(tmp_path / "homes" / "istio-lab-test-2")
+
+
+def test_only_one_group_begins_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(pytest_live, "HOMES", tmp_path)
+    with pytest_live._alone(), (tmp_path / "begin.lock").open("w") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with pytest_live._alone():
+        pass
 
 
 def test_the_readers_own_cluster_and_home_are_out_of_reach():

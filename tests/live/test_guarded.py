@@ -28,6 +28,7 @@ from labkit.settings import settings
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("bookinfo_in_the_mesh")]
 OURS = "guarded"
+NODE = f"{settings().cluster}-control-plane"
 GATEWAY_POD = "deploy/istio-ingressgateway.istio-system"
 NODES_POD = (
     '{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},'
@@ -50,7 +51,7 @@ HOSTILE = [
     "kubectl expose deploy ratings-v1 -n default --name planted --port 80",
     "kubectl run planted -n default --image=a",
     "kubectl create clusterrole planted --verb=get --resource=pods",
-    "kubectl cordon istio-lab-test-control-plane",
+    f"kubectl cordon {NODE}",
     "kubectl drain --all --force --dry-run=none --ignore-daemonsets --timeout=2s",
     "kubectl taint nodes --all a=b:NoSchedule",
     "kubectl autoscale deploy/ratings-v1 -n default --max=2",
@@ -107,14 +108,14 @@ HOSTILE = [
     "-o jsonpath={.items[0].metadata.name}):/tmp/a",
     "timeout 3 kubectl attach -n default deploy/ratings-v1",
     "timeout 3 kubectl port-forward -n default svc/ratings 39080:9080",
-    "kubectl debug node/istio-lab-test-control-plane --image=a -- true",
-    "kubectl debug node/istio-lab-test-control-plane --profile=sysadmin --image=a -- true",
+    f"kubectl debug node/{NODE} --image=a -- true",
+    f"kubectl debug node/{NODE} --profile=sysadmin --image=a -- true",
     "kubectl debug -n default deploy/ratings-v1 --image=a -- true",
     "echo '{nodes_pod}' | kubectl apply -f -",
     "echo '{nodes_pod}' | kubectl create -f - --validate=false",
     "kubectl run a --image=a --overrides='{\"spec\":{\"hostNetwork\":true}}'",
     "kubectl get --raw /api/v1/namespaces/default/services/ratings:9080/proxy/ratings/0",
-    "kubectl get --raw /api/v1/nodes/istio-lab-test-control-plane/proxy/pods",
+    f"kubectl get --raw /api/v1/nodes/{NODE}/proxy/pods",
     "kubectl get --raw '/api/v1/namespaces/default/pods/a/exec?command=true'",
     # istioctl
     "istioctl install --set profile=minimal -y",

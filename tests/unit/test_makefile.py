@@ -13,8 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE = shutil.which("make")
-TARGETS = {"help", "lab", "lint", "test", "fuzz", "site", "doctor", "engine", "images", "up", "down", "status",
-           "record", "bench", "clean"}  # fmt: skip
+TARGETS = {"help", "lab", "lint", "test", "fuzz", "site", "slides", "doctor", "engine", "images", "up", "down",
+           "status", "record", "bench", "clean"}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not MAKE, reason="there is no `make` here (fix: install it)")
 
@@ -35,7 +35,7 @@ def test_make_alone_lists_every_target():
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_no_target_is_named_that_is_not_there(name):
     named = set(re.findall(r"`make ([\w-]+)", (ROOT / name).read_text()))
-    assert named - TARGETS <= {"environment", "test-live"}  # a file's name, and a part of `make test`
+    assert named - TARGETS <= {"environment", "test-live", "live-notebooks"}  # a file's name, and parts of `make test`
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_a_machine_without_a_fitting_python_is_told_what_to_do(fresh):
 
 @pytest.mark.parametrize("target", sorted(TARGETS - {"help", "clean"}))
 def test_each_command_makes_its_environment_first(fresh, target):
-    environment = ".venv-site" if target == "site" else ".venv"
+    environment = ".venv-site" if target in {"site", "slides"} else ".venv"
     planned = make("--dry-run", target, folder=fresh).stdout
     assert planned.index("--require-hashes") < planned.rindex(f"{environment}/bin/")
 
