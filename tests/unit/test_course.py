@@ -211,7 +211,6 @@ def test_each_lab_from_03_on_has_a_fault_to_find(lab):
     faults = [bool(exercise.fault) for exercise in lab.exercises]
     assert len(faults) >= 2
     assert any(faults)
-    assert faults == sorted(faults)  # what is made comes first
     assert all(exercise.hints and exercise.solution and exercise.checks for exercise in lab.exercises)
 
 

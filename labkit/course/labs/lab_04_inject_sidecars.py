@@ -15,6 +15,8 @@ from labkit.settings import NAMESPACE
 if TYPE_CHECKING:
     import pandas as pd
 
+APART = "apart"  # a namespace that the last exercise makes
+
 
 def namespace_is_labelled() -> Seen:
     enabled = istio.injection_is_enabled(NAMESPACE)
@@ -37,6 +39,15 @@ def httpbin_opted_out() -> Seen:
     return Seen(
         PROXY not in containers and asked_for.passed,
         f"containers of httpbin: {', '.join(containers)}; {asked_for.measured}",
+    )
+
+
+def httpbin_opted_in() -> Seen:
+    containers = running_containers(injection.pod("httpbin", APART))
+    labelled = istio.injection_is_enabled(APART)
+    return Seen(
+        PROXY in containers and not labelled,
+        f"containers of httpbin: {', '.join(containers)}; {APART} {'asks' if labelled else 'does not ask'} for any",
     )
 
 
@@ -162,6 +173,26 @@ LAB = Lab(
                 Check(
                     claim="the curl pod has a sidecar",
                     observe=client_has_a_sidecar,
+                ),
+            ),
+        ),
+        Exercise(
+            task=f"The other way round: in a new namespace `{APART}` without a label, run httpbin with a sidecar.",
+            hints=(
+                "What a pod's own label took away in the first exercise, it can give as well.",
+                'It is a label of the pod, in the Deployment\'s template: `sidecar.istio.io/inject: "true"`.',
+            ),
+            solution=(
+                f"kubectl delete namespace {APART} --ignore-not-found",
+                f"kubectl create namespace {APART}",
+                f"kubectl apply --namespace {APART} -f samples/httpbin/httpbin.yaml",
+                f"kubectl patch deployment httpbin --namespace {APART} --patch "
+                '\'{"spec": {"template": {"metadata": {"labels": {"sidecar.istio.io/inject": "true"}}}}}\'',
+                f"kubectl rollout status deployment/httpbin --namespace {APART} --timeout=120s",
+            ),
+            checks=(
+                Check(
+                    claim="httpbin has a sidecar in a namespace that does not ask for them", observe=httpbin_opted_in
                 ),
             ),
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from labkit import backend
@@ -46,6 +47,14 @@ def two_ratings_behind_the_service() -> Seen:
     pods = [p for p in objects.list_("pods", NAMESPACE, selector="app=ratings") if objects.is_ready(p)]
     with_proxy = sum(PROXY in running_containers(p) for p in pods)
     return Seen(len(pods) == 2 == with_proxy, f"{len(pods)} ready pods, {with_proxy} with a sidecar")
+
+
+def version_2_is_out_and_version_3_doubled() -> Seen:
+    pods = [p for p in objects.list_("pods", NAMESPACE, selector="app=reviews") if objects.is_serving(p)]
+    with_proxy = sum(PROXY in running_containers(p) for p in pods)
+    counted = Counter(p["metadata"]["labels"]["version"] for p in pods)
+    told = ", ".join(f"{version}: {count}" for version, count in sorted(counted.items()))
+    return Seen(counted == {"v1": 1, "v3": 2} and with_proxy == 3, f"pods of reviews: {told}; {with_proxy} sidecars")
 
 
 def containers_in_each(pods: pd.DataFrame) -> str:
@@ -178,6 +187,25 @@ LAB = Lab(
                 Check(
                     claim="no page says that ratings are unavailable",
                     observe=pages_have_their_stars,
+                    within=3,
+                ),
+            ),
+        ),
+        Exercise(
+            task="Take version 2 of reviews out of service, and give version 3 a second pod in its place.",
+            hints=(
+                "A Deployment may keep no pod at all, and stay.",
+                "`kubectl scale deployment/reviews-v2 --replicas=0`; and what is the number for version 3?",
+            ),
+            solution=(
+                "kubectl scale deployment/reviews-v2 --replicas=0",
+                "kubectl scale deployment/reviews-v3 --replicas=2",
+                "kubectl rollout status deployment/reviews-v3 --timeout=120s",
+            ),
+            checks=(
+                Check(
+                    claim="reviews has one pod of version 1 and two of version 3, each with a sidecar",
+                    observe=version_2_is_out_and_version_3_doubled,
                     within=3,
                 ),
             ),

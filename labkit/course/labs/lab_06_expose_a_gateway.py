@@ -37,6 +37,16 @@ def ratings_from_outside() -> Seen:
     return Seen(answer.status == 200 and '"ratings"' in answer.text, f"GET /ratings/0: {answer.status}")
 
 
+def stars_at_their_new_address() -> Seen:
+    answer = backend.http("GET", f"{session.gateway()}/api/stars/0")
+    return Seen(answer.status == 200 and '"ratings"' in answer.text, f"GET /api/stars/0: {answer.status}")
+
+
+def ratings_are_closed() -> Seen:
+    status = backend.http("GET", f"{session.gateway()}/ratings/0").status
+    return Seen(status == 404, f"GET /ratings/0: {status}")
+
+
 def without_a_gateway(said: str) -> str:
     return "the connection is cut off" if "curl: (" in said else "404" if "404" in said else "the page"
 
@@ -133,6 +143,19 @@ LAB = Lab(
                     observe=page_from_outside,
                     within=3,
                 ),
+            ),
+        ),
+        Exercise(
+            task="Give the ratings another address outside, `/api/stars/0`, and close `/ratings`.",
+            hints=(
+                "Match the new address as you did the old one. What does *ratings* itself know of it?",
+                "`rewrite.uri` stands beside `match`: with a prefix, it takes the prefix's place.",
+            ),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/06-stars-outside.yaml",),
+            checks=(
+                Check(claim="/api/stars/0 has the ratings", observe=stars_at_their_new_address, within=3),
+                Check(claim="/ratings/0 is closed", observe=ratings_are_closed, within=3),
+                Check(claim="the page opens from outside the cluster", observe=page_from_outside),
             ),
         ),
     ),

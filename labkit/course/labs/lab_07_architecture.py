@@ -46,6 +46,12 @@ def reviews_time_out() -> Seen:
     return Seen(set(timeouts) == {0.5}, f"timeout in productpage's Envoy: {seen}")
 
 
+def jason_has_more_patience() -> Seen:
+    timeouts = _timeouts(proxy.snapshot(PRODUCTPAGE))
+    seen = ", then ".join(f"{seconds:g} s" for seconds in timeouts) or "no route to reviews"
+    return Seen(timeouts == [2.0, 0.5], f"timeouts in productpage's Envoy: {seen}")
+
+
 def _timeouts(held: proxy.Snapshot) -> list[float]:
     """Of each route to reviews, in seconds; 0 is none. Envoy writes durations as "0.500s"."""
     return [
@@ -184,6 +190,24 @@ LAB = Lab(
                     observe=pages_of_version_3,
                     within=3,
                 ),
+            ),
+        ),
+        Exercise(
+            task=(
+                "Half a second for everybody's reviews, and two seconds for those of jason. All come from version 3."
+            ),
+            hints=(
+                "A route has one timeout, so two timeouts take two routes. Both stand in one VirtualService.",
+                "Jason's route has a match: the header `end-user` is exactly `jason`. Envoy takes the first that fits.",
+            ),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/07-patience.yaml",),
+            checks=(
+                Check(
+                    claim="productpage's Envoy waits two seconds for jason's reviews, half a second for others'",
+                    observe=jason_has_more_patience,
+                    within=3,
+                ),
+                Check(claim="all reviews come from version 3", observe=pages_of_version_3, within=3),
             ),
         ),
     ),

@@ -44,6 +44,14 @@ def details_alone_takes_plain_text() -> Seen:
     return Seen((details, ratings) == (200, 0), f"{STRANGER} got {details} from details, {ratings} from ratings")
 
 
+def ratings_alone_refuse_plain_text() -> Seen:
+    seen = _statuses(STRANGER, [DETAILS, REVIEWS, RATINGS])
+    told = ", ".join(
+        f"{status} from {name}" for name, status in zip(("details", "reviews", "ratings"), seen, strict=True)
+    )
+    return Seen(seen == [200, 200, 0], f"{STRANGER} got {told} (0: the connection was cut)")
+
+
 def _statuses(namespace: str, urls: list[str]) -> list[int]:
     """What the services answer to a namespace's client; 0 is no answer."""
     return [int(traffic.requests(f"http://{url}", namespace=namespace).status[0]) for url in urls]
@@ -196,6 +204,22 @@ LAB = Lab(
                     observe=reviews_refuse_plain_text,
                     within=3,
                 ),
+            ),
+        ),
+        Exercise(
+            task="Turn it round: the namespace takes plain text, and ratings alone refuse it.",
+            hints=(
+                "Two rules, one for the namespace and one for a few pods. You have seen one of each.",
+                "The namespace's is called `default`; the other one has a `selector`, and wins.",
+            ),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/08-ratings-alone-strict.yaml",),
+            checks=(
+                Check(
+                    claim="a caller without a certificate reaches details and reviews, and not ratings",
+                    observe=ratings_alone_refuse_plain_text,
+                    within=3,
+                ),
+                Check(claim="callers of the mesh reach ratings", observe=mesh_is_served, within=3),
             ),
         ),
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit.course import components
 from labkit.course.checks import Check, Seen
@@ -53,16 +53,35 @@ def a_quarter_of_the_pages_show_v2() -> Seen:
     return Seen(0.25 in seen and set(versions) == {"v1", "v2"}, measured)
 
 
+def v3_gets_a_copy_of_each() -> Seen:
+    action = _last_route_to_reviews(proxy.snapshot(CALLER)).get("route", {})
+    copies = {
+        _subset(each["cluster"]): each.get("runtime_fraction", {}).get("default_value", {}).get("numerator", 0)
+        for each in action.get("request_mirror_policies", [])
+    }
+    told = ", ".join(sorted(copies)) or "nobody"
+    versions = bookinfo.page(20).version
+    return Seen(
+        set(copies) == {"v3"} and "v3" not in set(versions),
+        f"copies go to {told}; 20 pages have reviews of {', '.join(sorted(set(versions)))}",
+    )
+
+
 def reviews_weights(held: proxy.Snapshot) -> dict[str, float]:
     """What share of the requests for reviews goes to which subset ("" for none), as Envoy has it."""
-    on_its_port = held.sections["routes"].get("9080", {}).get("virtual_hosts", [])
-    hosts = [host for host in on_its_port if host["name"].startswith(f"reviews.{NAMESPACE}.")]
-    if not hosts:
+    action = _last_route_to_reviews(held).get("route", {})
+    if not action:
         return {}
-    action = hosts[0]["routes"][-1].get("route", {})  # the last route is for all that no other one matches
     clusters = action.get("weighted_clusters", {}).get("clusters") or [{"name": action.get("cluster", ""), "weight": 1}]
     total = sum(cluster.get("weight", 0) for cluster in clusters)
     return {_subset(cluster["name"]): cluster.get("weight", 0) / total for cluster in clusters if cluster.get("weight")}
+
+
+def _last_route_to_reviews(held: proxy.Snapshot) -> dict[str, Any]:
+    """The route for all requests that no other one matches; empty where Envoy has none."""
+    on_its_port = held.sections["routes"].get("9080", {}).get("virtual_hosts", [])
+    hosts = [host for host in on_its_port if host["name"].startswith(f"reviews.{NAMESPACE}.")]
+    return hosts[0]["routes"][-1] if hosts else {}
 
 
 def _subset(cluster: str) -> str:
@@ -200,6 +219,29 @@ LAB = Lab(
                     claim="thirty pages have reviews of v1 and v2 alone",
                     observe=the_canary_is_v2,
                     within=3,
+                ),
+            ),
+        ),
+        Exercise(
+            task=(
+                "Both at once: version 2 keeps its canary's share of 25 %, version 1 the rest, and version 3 gets a "
+                "copy of every request without answering anybody."
+            ),
+            hints=(
+                "The audiences of this lab are parts of one route: `%kubectl explain virtualservice.spec.http`.",
+                "`mirror` and `mirrorPercentage` stand beside `route`, which may have two destinations.",
+            ),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/10-canary-mirrored.yaml",),
+            checks=(
+                Check(
+                    claim="Envoy sends 75 % of the requests for reviews to v1 and 25 % to v2",
+                    observe=envoy_sends_a_quarter_to_v2,
+                    within=2,
+                ),
+                Check(
+                    claim="v3 gets a copy of each, and no page shows it",
+                    observe=v3_gets_a_copy_of_each,
+                    within=2,
                 ),
             ),
         ),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CALLER = "deploy/fortio-deploy"
 ECHO = "http://echo:8080"
 PATIENCE = 2.0  # seconds that a check waits for a page
+LATE = 2.0  # seconds that ratings are late for jason in the last exercise
 
 
 def page_is_slow_for_jason_alone() -> Seen:
@@ -54,6 +55,21 @@ def jason_waits_no_longer_than_the_deadline() -> Seen:
     seconds = _seconds_for_jason()
     measured = f"{_told(seconds)} for jason, {anybody.seconds:.2f} s for anybody"
     return Seen(seconds is not None and seconds > 0.4 and not anybody.error, measured)
+
+
+def jasons_stars_come_late() -> Seen:
+    page = bookinfo.fetch(headers=bookinfo.sign_in("jason"))
+    return Seen(page.seconds >= LATE and not page.error, f"{page.seconds:.2f} s, {page.error or 'all there'}")
+
+
+def ratings_fail_for_tester() -> Seen:
+    page = bookinfo.fetch(headers=bookinfo.sign_in("tester"))
+    return Seen(page.error.startswith("Ratings"), f"tester's page: {page.error or 'all there'}")
+
+
+def nobody_else_notices() -> Seen:
+    page = bookinfo.fetch()
+    return Seen(page.seconds < LATE and not page.error, f"{page.seconds:.2f} s, {page.error or 'all there'}")
 
 
 def _seconds_for_jason() -> float | None:
@@ -238,6 +254,26 @@ LAB = Lab(
                     observe=page_has_its_reviews,
                     within=3,
                 ),
+            ),
+        ),
+        Exercise(
+            task=(
+                "Two faults at once, each for one user: for jason, ratings come two seconds late; for tester, they "
+                "fail; nobody else notices. Everybody reads version 3 of reviews, without a deadline."
+            ),
+            hints=(
+                "Istio's sample virtual-service-reviews-v3.yaml is for reviews. The faults belong to ratings.",
+                "A host has one VirtualService, and that has as many routes as you like, each with a match of its own.",
+                "Envoy takes the first route that matches. Which one has to be the last?",
+            ),
+            solution=(
+                "kubectl apply -f samples/bookinfo/networking/virtual-service-reviews-v3.yaml",
+                "kubectl apply -f $LABKIT_MANIFESTS/11-two-faults.yaml",
+            ),
+            checks=(
+                Check(claim="jason's stars come two seconds late", observe=jasons_stars_come_late, within=3),
+                Check(claim="tester's page has no stars", observe=ratings_fail_for_tester, within=3),
+                Check(claim="nobody else notices", observe=nobody_else_notices, within=3),
             ),
         ),
     ),

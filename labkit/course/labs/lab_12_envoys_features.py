@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labkit import backend
 from labkit.course import components
@@ -99,6 +99,20 @@ def _hashed() -> set[str]:
 def one_pod_for_each_parameter() -> Seen:
     pods = [traffic.requests(f"{REVIEWS}?user={user}", 8).pod.nunique() for user in ("anna", "ben")]
     return Seen(pods == [1, 1], "one pod each" if pods == [1, 1] else "requests of one user reach several pods")
+
+
+def ping_is_taken_in_turn() -> Seen:
+    policy = _cluster_of_ping().get("lb_policy", "ROUND_ROBIN")  # Envoy's default, which its dump leaves out
+    return Seen(policy == "ROUND_ROBIN", f"the caller's Envoy: {policy}")
+
+
+def ping_by_http2() -> Seen:
+    upgraded = "http2_protocol_options" in str(_cluster_of_ping())
+    return Seen(upgraded, f"the caller's Envoy: HTTP/{2 if upgraded else 1.1}")
+
+
+def _cluster_of_ping() -> dict[str, Any]:
+    return proxy.snapshot(CALLER).sections["clusters"].get(PING.replace("8079", "8080"), {"lb_policy": "none"})
 
 
 def share_of_the_slow_pod(requests: float) -> str:
@@ -248,6 +262,18 @@ LAB = Lab(
                     observe=grpc_is_spread,
                     within=3,
                 ),
+            ),
+        ),
+        Exercise(
+            task="Over HTTP, let the pods of ping be taken in turn, and let the proxies speak HTTP/2 to them.",
+            hints=(
+                "You have applied a rule for each, under one name. What became of the first when the second came?",
+                "`loadBalancer` and `connectionPool` may stand side by side in one `trafficPolicy`.",
+            ),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/12-ping-in-turn-http2.yaml",),
+            checks=(
+                Check(claim="ping's pods are taken in turn", observe=ping_is_taken_in_turn, within=3),
+                Check(claim="the proxies speak HTTP/2 to ping", observe=ping_by_http2, within=3),
             ),
         ),
     ),

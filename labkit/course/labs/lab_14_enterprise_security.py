@@ -109,6 +109,19 @@ def ratings_refuse_curl() -> Seen:
     return Seen(status == 403, f"curl gets {status} from ratings")
 
 
+def curl_reads_the_open_book() -> Seen:
+    return _status_of_book(0, 200)
+
+
+def the_other_book_is_closed() -> Seen:
+    return _status_of_book(1, 403)
+
+
+def _status_of_book(number: int, wanted: int) -> Seen:
+    status = int(traffic.requests(f"http://details:9080/details/{number}").status[0])
+    return Seen(status == wanted, f"curl gets {status} for book {number}")
+
+
 PREDICTIONS = (
     Prediction(
         question=(
@@ -267,6 +280,19 @@ LAB = Lab(
                     observe=ratings_refuse_curl,
                     within=3,
                 ),
+            ),
+        ),
+        Exercise(
+            task="Close book 1: `/details/1` is for nobody, whoever may read *details*. The rest stays as it is.",
+            hints=(
+                "Policies that ALLOW add up, so none of them takes anything away.",
+                "A policy with the action DENY is asked first. It may name `paths`, and no caller at all.",
+            ),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/14-closed-book.yaml",),
+            checks=(
+                Check(claim="curl may read book 0", observe=curl_reads_the_open_book, within=3),
+                Check(claim="book 1 is closed to curl", observe=the_other_book_is_closed, within=3),
+                Check(claim="the page still has the book's details", observe=page_has_the_books_details),
             ),
         ),
     ),
