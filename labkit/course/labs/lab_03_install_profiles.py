@@ -17,6 +17,7 @@ from labkit.settings import ISTIO as VERSION
 if TYPE_CHECKING:
     import pandas as pd
 
+LESS = "64Mi"
 ASKS = "sidecar.istio.io/inject=true"
 OF_THE_EGRESS_GATEWAY = "operator.istio.io/component=EgressGateways"  # how istioctl labels what it installs
 
@@ -59,6 +60,13 @@ def profile_is_demo() -> Seen:
     found = objects.find("configmaps", "istio", istio.NAMESPACE)
     log = yaml.safe_load(found["data"]["mesh"]).get("accessLogFile") if found else None
     return Seen(log == "/dev/stdout", f"accessLogFile: {log or 'not set'}")
+
+
+def istiod_asks_for_less_memory() -> Seen:
+    deployment = objects.find("deployments", istio.CONTROL_PLANE, istio.NAMESPACE, group="apps")
+    container = deployment["spec"]["template"]["spec"]["containers"][0] if deployment else {}
+    request = container.get("resources", {}).get("requests", {}).get("memory", "nothing")
+    return Seen(request == LESS, f"istiod asks for {request}")
 
 
 def asks_for_more_cpu(profiles: pd.DataFrame) -> str:
@@ -183,6 +191,29 @@ LAB = Lab(
                     claim="a pod that asks for a sidecar is given one",
                     observe=pod_that_asks_is_injected,
                     within=3,
+                ),
+            ),
+        ),
+        Exercise(
+            task=f"Let istiod ask for {LESS} of memory, and keep everything else as it is: demo, no egress gateway.",
+            hints=(
+                "`%kubectl get deployment istiod -n istio-system -o jsonpath='{..resources}'` shows what it asks for.",
+                "Istio's charts call istiod `pilot`: `--set values.pilot.resources.requests.memory=…`",
+                "An installation is described in full each time. What is not said again goes back to the profile.",
+            ),
+            solution=(
+                "istioctl install --set profile=demo --set components.egressGateways[0].enabled=false "
+                f"--set values.pilot.resources.requests.memory={LESS} -y",
+            ),
+            checks=(
+                Check(claim=f"istiod asks for {LESS} of memory", observe=istiod_asks_for_less_memory),
+                Check(
+                    claim="istiod and the ingress gateway are there, the egress gateway is not",
+                    observe=egress_gateway_is_gone,
+                ),
+                Check(
+                    claim="the profile is still demo: each proxy logs each request",
+                    observe=profile_is_demo,
                 ),
             ),
         ),

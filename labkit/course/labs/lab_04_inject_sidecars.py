@@ -45,10 +45,9 @@ def httpbin_opted_out() -> Seen:
 def httpbin_opted_in() -> Seen:
     containers = running_containers(injection.pod("httpbin", APART))
     labelled = istio.injection_is_enabled(APART)
-    return Seen(
-        PROXY in containers and not labelled,
-        f"containers of httpbin: {', '.join(containers)}; {APART} {'asks' if labelled else 'does not ask'} for any",
-    )
+    asks = "asks" if labelled else "does not ask"
+    measured = f"containers of httpbin: {', '.join(containers)}; {APART} {asks} for sidecars"
+    return Seen(PROXY in containers and not labelled, measured)
 
 
 def after_the_label(pods: pd.DataFrame) -> str:

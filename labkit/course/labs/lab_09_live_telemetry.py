@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 LEGACY = "legacy"
 QUICK = 500  # milliseconds
+CERTAIN = 0.9999  # a check may be wrong once in ten thousand runs
 SENT = ["destination_service_name", "destination_version", "response_code"]
 # what callers report: a server's counters go with its listener when that is replaced
 COUNTED = f'sum by ({", ".join(SENT)}) (istio_requests_total{{reporter="source"}})'
@@ -70,6 +72,22 @@ def plain_text_is_on_the_graph() -> Seen:
 
 def _clients() -> list[dict]:
     return [pod for pod in objects.list_("pods", LEGACY, selector="app=curl") if objects.is_ready(pod)]
+
+
+def half_of_the_calls_of_ratings_fail() -> Seen:
+    before = telemetry.scrape()
+    bookinfo.page(45)
+    sent = telemetry.increase(before).query("reporter == 'source' and destination_service_name == 'ratings'")
+    calls, failed = int(sent.value.sum()), int(sent[sent.response_code != "200"].value.sum())
+    if not calls:
+        return Seen(False, "nobody called ratings")
+    seen = traffic.share(failed, calls, CERTAIN)
+    return Seen(0.5 in seen, f"{failed} of {calls} calls failed: between {seen.low:.0%} and {seen.high:.0%}")
+
+
+def no_page_fails() -> Seen:
+    statuses = Counter(bookinfo.page(12).status)
+    return Seen(set(statuses) == {200}, ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items())))
 
 
 def failed_pages(statuses: Mapping[int, int]) -> str:
@@ -203,6 +221,22 @@ LAB = Lab(
                     observe=pages_are_quick,
                     within=10,
                 ),
+            ),
+        ),
+        Exercise(
+            task="Let half of all calls of ratings fail, without failing a page, and show it by what callers counted.",
+            hints=(
+                "You have a rule that makes 30 % of them fail: `abort`, with a `percentage`.",
+                "`value` is in percent: a half is 50.",
+            ),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/09-ratings-half.yaml",),
+            checks=(
+                Check(
+                    claim="of the calls of ratings that callers counted, one half may have failed",
+                    observe=half_of_the_calls_of_ratings_fail,
+                    within=3,
+                ),
+                Check(claim="no page fails", observe=no_page_fails),
             ),
         ),
     ),

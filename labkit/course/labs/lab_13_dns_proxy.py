@@ -35,6 +35,11 @@ def stars_answer() -> Seen:
     return _answers_at_automatic_address(STARS, "/ratings/0")
 
 
+def books_has_ratings_too() -> Seen:
+    status = int(traffic.requests(f"http://{BOOKS}/ratings/0", namespace=ON).status[0])
+    return Seen(status == 200, f"GET {BOOKS}/ratings/0: {status}")
+
+
 def _answered(name: str, namespace: str, by: str) -> Seen:
     [row] = dns.lookup(name, pods=[_client(namespace)]).itertuples()
     seen = f"{name} in {namespace}: {row.address or 'no address'}, from {row.source}"
@@ -167,6 +172,21 @@ LAB = Lab(
                     claim="books.internal has an automatic address there, and answers",
                     observe=books_answer,
                     within=3,
+                ),
+            ),
+        ),
+        Exercise(
+            task=f"Put the ratings under {BOOKS} as well: /ratings is answered by ratings, all else by details.",
+            hints=(
+                "A name of your own is a host like any other: a VirtualService may be for it.",
+                "A service of another namespace needs its full name there: `ratings.default.svc.cluster.local`.",
+                f"What no route matches gets a 404. Where should the rest go? To {BOOKS} itself, port 80.",
+            ),
+            solution=("kubectl apply -f $LABKIT_MANIFESTS/13-books-and-stars.yaml",),
+            checks=(
+                Check(claim=f"{BOOKS}/ratings/0 has the ratings", observe=books_has_ratings_too, within=3),
+                Check(
+                    claim="books.internal has an automatic address there, and answers", observe=books_answer, within=3
                 ),
             ),
         ),
