@@ -14,7 +14,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import nbformat
 import pytest
 from accessibility import OF_COLOUR, RULES, faults
-from browsing import Heard, chromium, needs_browser, new_page
+from browsing import Heard, needs_browser, new_page
 from farend import free_port
 from playwright.sync_api import Browser, Page
 
@@ -44,13 +44,6 @@ def front() -> str:
     made = labkit_site(REPOSITORY)
     assert made.returncode == 0, made.stderr
     return made.stdout.split()[-1]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for all."""
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture

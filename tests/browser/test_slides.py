@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import Heard, chromium, needs_browser, new_page
+from browsing import Heard, needs_browser, new_page
 from playwright.sync_api import Browser, Page
 
 from labkit.maintain.slides import HEIGHT, WIDTH
@@ -40,13 +40,6 @@ def folder() -> Path:
     made = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     return SLIDES
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for all."""
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture

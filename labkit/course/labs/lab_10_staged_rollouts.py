@@ -140,6 +140,11 @@ PREDICTIONS = (
     ),
 )
 
+_HAS_A_QUARTER = Check(
+    claim="Envoy sends 75 % of the requests for reviews to v1 and 25 % to v2",
+    observe=envoy_sends_a_quarter_to_v2,
+    within=2,
+)
 
 LAB = Lab(
     number="10",
@@ -190,11 +195,7 @@ LAB = Lab(
             ),
             solution=("kubectl apply -f $LABKIT_MANIFESTS/10-canary.yaml",),
             checks=(
-                Check(
-                    claim="Envoy sends 75 % of the requests for reviews to v1 and 25 % to v2",
-                    observe=envoy_sends_a_quarter_to_v2,
-                    within=2,
-                ),
+                _HAS_A_QUARTER,
                 Check(
                     claim="the pages agree: v2's share may be 25 %, and no page shows v3",
                     observe=a_quarter_of_the_pages_show_v2,
@@ -233,11 +234,7 @@ LAB = Lab(
             ),
             solution=("kubectl apply -f $LABKIT_MANIFESTS/10-canary-mirrored.yaml",),
             checks=(
-                Check(
-                    claim="Envoy sends 75 % of the requests for reviews to v1 and 25 % to v2",
-                    observe=envoy_sends_a_quarter_to_v2,
-                    within=2,
-                ),
+                _HAS_A_QUARTER,
                 Check(
                     claim="v3 gets a copy of each, and no page shows it",
                     observe=v3_gets_a_copy_of_each,
