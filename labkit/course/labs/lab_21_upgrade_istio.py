@@ -101,7 +101,7 @@ PREDICTIONS = (
     ),
 )
 
-_LOGS = "kubectl logs --namespace outside --selector app=visitor --tail -1"
+_LOGS = "kubectl logs --namespace outside --selector app=visitor --tail -1 --prefix=false --max-log-requests 5"
 _WORKLOADS = "details-v1 productpage-v1 ratings-v1 reviews-v1 reviews-v2 reviews-v3"
 _RESTART = tuple(
     command
