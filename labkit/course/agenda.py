@@ -64,9 +64,9 @@ def plan(hours: float) -> Agenda:
 
 
 def minutes(lab: Lab) -> int:
-    """Reading and running, rounded up, by its notebook. Raises LabError where that does not say."""
+    """Reading and running, to the minute, by its notebook. Raises LabError where that does not say."""
     [path] = NOTEBOOKS.glob(f"{lab.number}-*.ipynb")
-    return ceil(told(path))
+    return max(1, round(told(path)))
 
 
 def told(notebook: Path) -> float:
