@@ -95,7 +95,6 @@ def _record(path: Path, asked: Path) -> None:
     _execute(notebook, path, {"LABKIT_VENUE": os.environ.get("LABKIT_VENUE", "kind"), "LABKIT_RECORDER": str(asked)})
     _tidy(notebook)
     cells = [json.loads(line) for line in asked.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
-    agenda.tell(notebook, sum(cell["seconds"] for cell in cells), os.cpu_count() or 1)
     heading = Head(
         notebook=path.stem,
         recorded=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -107,6 +106,7 @@ def _record(path: Path, asked: Path) -> None:
     state.write(state.of(files.of(path.stem)), heading, moments)
     state.keep_schemas(Live(), files.schemas())
     _without_check_at_the_start(notebook)
+    agenda.tell(notebook, sum(cell["seconds"] for cell in cells), os.cpu_count() or 1)
     nbformat.write(notebook, path)
 
 
