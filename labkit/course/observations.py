@@ -11,6 +11,8 @@ from labkit.mesh import bookinfo
 if TYPE_CHECKING:
     import pandas as pd
 
+CERTAIN = 0.9999  # a check may be wrong once in ten thousand runs
+
 
 def page_has_its_reviews() -> Seen:
     """The page as anybody gets it from outside."""

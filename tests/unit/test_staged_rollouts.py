@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labkit.course.labs.lab_10_staged_rollouts import reviews_weights
+from labkit.course.labs.lab_10_staged_rollouts import reviews_copies, reviews_weights
 from labkit.mesh.proxy import Snapshot
 
 
@@ -42,3 +42,25 @@ def test_shares_of_the_versions(routes, shares):
 
 def test_no_route_to_reviews_is_no_share():
     assert reviews_weights(Snapshot("productpage", "default", {"routes": {}}, {}, ())) == {}
+
+
+@pytest.mark.parametrize(
+    ("fraction", "share"),
+    [
+        ({}, 1.0),
+        ({"default_value": {"numerator": 1_000_000, "denominator": "MILLION"}}, 1.0),
+        ({"default_value": {"numerator": 100_000, "denominator": "MILLION"}}, 0.1),
+        ({"default_value": {"numerator": 10}}, 0.1),
+        ({"default_value": {}}, 0.0),
+    ],
+)
+def test_the_share_of_the_requests_that_is_copied(fraction, share):
+    mirror = {"cluster": cluster("v3"), "runtime_fraction": fraction}
+    held = snapshot({**weighted(v1=75, v2=25), "request_mirror_policies": [mirror]})
+    assert reviews_copies(held) == {"v3": share}
+    assert reviews_weights(held) == {"v1": 0.75, "v2": 0.25}
+
+
+def test_without_a_mirror_nobody_gets_copies():
+    assert reviews_copies(snapshot(weighted(v1=75, v2=25))) == {}
+    assert reviews_copies(Snapshot("productpage", "default", {"routes": {}}, {}, ())) == {}

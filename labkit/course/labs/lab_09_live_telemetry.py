@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
-from labkit.course.observations import failed_share
+from labkit.course.observations import CERTAIN, failed_share
 from labkit.course.predictions import Prediction, nearest
 from labkit.mesh import bookinfo, objects, telemetry, traffic
 from labkit.mesh.proxy.pods import with_proxy
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 LEGACY = "legacy"
 QUICK = 500  # milliseconds
-CERTAIN = 0.9999  # a check may be wrong once in ten thousand runs
 SENT = ["destination_service_name", "destination_version", "response_code"]
 # what callers report: a server's counters go with its listener when that is replaced
 COUNTED = f'sum by ({", ".join(SENT)}) (istio_requests_total{{reporter="source"}})'
