@@ -74,7 +74,8 @@ class Artifacts:
 
     def pytest_sessionfinish(self) -> None:
         self._memory.stop()
-        (self._folder / "figures.json").write_text(json.dumps([asdict(each) for each in self._figures], indent=2))
+        if self._figures:  # else those of the group beside this one would go
+            (self._folder / "figures.json").write_text(json.dumps([asdict(each) for each in self._figures], indent=2))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("notebooks")

@@ -27,6 +27,14 @@ def test_a_run_keeps_its_outputs_and_what_it_took(tmp_path):
     assert figures["seconds"] > 0
 
 
+def test_a_group_without_notebooks_leaves_the_figures_of_another(tmp_path):
+    (tmp_path / "figures.json").write_text("[1]")
+    (tmp_path / "test_other.py").write_text("def test_other(): pass\n")
+    apart = ["-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "pytest_artifacts"]
+    assert pytest.main([str(tmp_path), *apart, "--artifacts", str(tmp_path)]) == pytest.ExitCode.OK
+    assert (tmp_path / "figures.json").read_text() == "[1]"
+
+
 @pytest.mark.parametrize(
     ("usage", "mib"),
     [("1.5GiB / 23GiB\n", 1536), ("300MiB / 2GiB", 300), ("512KiB / 2GiB", 0.5), ("-- / --", None), ("", None)],
