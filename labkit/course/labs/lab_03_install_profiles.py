@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -30,8 +30,7 @@ def istio_is_available() -> Seen:
 
 
 def istiod_is_the_pinned_version() -> Seen:
-    deployment = objects.find("deployments", istio.CONTROL_PLANE, istio.NAMESPACE, group="apps")
-    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"] if deployment else "no istiod"
+    image = _istiod().get("image", "no istiod")
     return Seen(image.endswith(f":{VERSION}"), image)
 
 
@@ -63,10 +62,14 @@ def profile_is_demo() -> Seen:
 
 
 def istiod_asks_for_less_memory() -> Seen:
-    deployment = objects.find("deployments", istio.CONTROL_PLANE, istio.NAMESPACE, group="apps")
-    container = deployment["spec"]["template"]["spec"]["containers"][0] if deployment else {}
-    request = container.get("resources", {}).get("requests", {}).get("memory", "nothing")
+    request = _istiod().get("resources", {}).get("requests", {}).get("memory", "nothing")
     return Seen(request == LESS, f"istiod asks for {request}")
+
+
+def _istiod() -> dict[str, Any]:
+    """Its container, as its Deployment has it; empty where there is none."""
+    deployment = objects.find("deployments", istio.CONTROL_PLANE, istio.NAMESPACE, group="apps")
+    return deployment["spec"]["template"]["spec"]["containers"][0] if deployment else {}
 
 
 def asks_for_more_cpu(profiles: pd.DataFrame) -> str:
@@ -116,6 +119,10 @@ PREDICTIONS = (
     ),
 )
 
+_NO_EGRESS_GATEWAY = Check(
+    claim="istiod and the ingress gateway are there, the egress gateway is not", observe=egress_gateway_is_gone
+)
+_STILL_DEMO = Check(claim="the profile is still demo: each proxy logs each request", observe=profile_is_demo)
 
 LAB = Lab(
     number="03",
@@ -155,18 +162,12 @@ LAB = Lab(
             ),
             solution=("istioctl install --set profile=demo --set components.egressGateways[0].enabled=false -y",),
             checks=(
-                Check(
-                    claim="istiod and the ingress gateway are there, the egress gateway is not",
-                    observe=egress_gateway_is_gone,
-                ),
+                _NO_EGRESS_GATEWAY,
                 Check(
                     claim="no Service and no account of the egress gateway's is left",
                     observe=nothing_of_the_egress_gateway_is_left,
                 ),
-                Check(
-                    claim="the profile is still demo: each proxy logs each request",
-                    observe=profile_is_demo,
-                ),
+                _STILL_DEMO,
             ),
         ),
         Exercise(
@@ -207,14 +208,8 @@ LAB = Lab(
             ),
             checks=(
                 Check(claim=f"istiod asks for {LESS} of memory", observe=istiod_asks_for_less_memory),
-                Check(
-                    claim="istiod and the ingress gateway are there, the egress gateway is not",
-                    observe=egress_gateway_is_gone,
-                ),
-                Check(
-                    claim="the profile is still demo: each proxy logs each request",
-                    observe=profile_is_demo,
-                ),
+                _NO_EGRESS_GATEWAY,
+                _STILL_DEMO,
             ),
         ),
     ),

@@ -111,6 +111,7 @@ PREDICTIONS = (
     ),
 )
 
+_COMES_FROM_3 = Check(claim="all reviews come from version 3", observe=pages_of_version_3, within=3)
 
 LAB = Lab(
     number="07",
@@ -184,13 +185,7 @@ LAB = Lab(
             ),
             fault=("kubectl apply -f $LABKIT_MANIFESTS/07-fault.yaml",),
             solution=("kubectl apply -f samples/bookinfo/networking/virtual-service-reviews-v3.yaml",),
-            checks=(
-                Check(
-                    claim="all reviews come from version 3",
-                    observe=pages_of_version_3,
-                    within=3,
-                ),
-            ),
+            checks=(_COMES_FROM_3,),
         ),
         Exercise(
             task=(
@@ -207,7 +202,7 @@ LAB = Lab(
                     observe=jason_has_more_patience,
                     within=3,
                 ),
-                Check(claim="all reviews come from version 3", observe=pages_of_version_3, within=3),
+                _COMES_FROM_3,
             ),
         ),
     ),

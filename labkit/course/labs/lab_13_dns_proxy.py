@@ -100,6 +100,7 @@ PREDICTIONS = (
     ),
 )
 
+_BOOKS_ANSWER = Check(claim=f"{BOOKS} has an automatic address there, and answers", observe=books_answer, within=3)
 
 LAB = Lab(
     number="13",
@@ -167,13 +168,7 @@ LAB = Lab(
             ),
             fault=("kubectl apply -f $LABKIT_MANIFESTS/13-fault.yaml",),
             solution=("kubectl apply -f $LABKIT_MANIFESTS/13-books.yaml",),
-            checks=(
-                Check(
-                    claim="books.internal has an automatic address there, and answers",
-                    observe=books_answer,
-                    within=3,
-                ),
-            ),
+            checks=(_BOOKS_ANSWER,),
         ),
         Exercise(
             task=f"Put the ratings under {BOOKS} as well: /ratings is answered by ratings, all else by details.",
@@ -185,9 +180,7 @@ LAB = Lab(
             solution=("kubectl apply -f $LABKIT_MANIFESTS/13-books-and-stars.yaml",),
             checks=(
                 Check(claim=f"{BOOKS}/ratings/0 has the ratings", observe=books_has_ratings_too, within=3),
-                Check(
-                    claim="books.internal has an automatic address there, and answers", observe=books_answer, within=3
-                ),
+                _BOOKS_ANSWER,
             ),
         ),
     ),

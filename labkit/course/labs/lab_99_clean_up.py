@@ -88,6 +88,7 @@ PREDICTIONS = (
     ),
 )
 
+_AS_FRESH = Check(claim="the cluster has nothing that a fresh one has not", observe=nothing_is_left)
 
 LAB = Lab(
     number="99",
@@ -142,12 +143,7 @@ LAB = Lab(
                 "`%kubectl delete KIND NAME` removes an object; one without a namespace needs no `--namespace`.",
             ),
             solution=("kubectl delete persistentvolume forgotten --ignore-not-found",),
-            checks=(
-                Check(
-                    claim="the cluster has nothing that a fresh one has not",
-                    observe=nothing_is_left,
-                ),
-            ),
+            checks=(_AS_FRESH,),
         ),
         Exercise(
             task=(
@@ -173,10 +169,7 @@ LAB = Lab(
                     observe=pod_can_be_made,
                     within=3,
                 ),
-                Check(
-                    claim="the cluster has nothing that a fresh one has not",
-                    observe=nothing_is_left,
-                ),
+                _AS_FRESH,
             ),
         ),
         Exercise(
@@ -189,12 +182,7 @@ LAB = Lab(
                 "kubectl delete namespace old-shop --ignore-not-found",
                 "kubectl delete clusterrole,clusterrolebinding old-shop --ignore-not-found",
             ),
-            checks=(
-                Check(
-                    claim="the cluster has nothing that a fresh one has not",
-                    observe=nothing_is_left,
-                ),
-            ),
+            checks=(_AS_FRESH,),
         ),
     ),
 )
