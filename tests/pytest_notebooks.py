@@ -24,7 +24,7 @@ TAGS = {"nbval-check-output", "raises-exception", "nbval-skip", "always-run", "a
 TIMEOUT = re.compile(r"timeout=(\d+)")
 # Live, they hold what was measured, and the verdict is in text/plain. Played back, they are what was recorded.
 RICH = ("text/html", "image/svg+xml", "application/vnd.plotly.v1+json")
-# So has a check that does not hold: the claim is the verdict, and a broken mesh may fail in more than one way.
+# Of a check that does not hold the claim is the verdict: a broken mesh may be seen to fail in more than one way.
 MEASURED = {r"\n  seen: .*": r"\n  seen: MEASURED"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 SHELL_MAGICS = {"!", "sx", "system", "bash", "sh", "script"}
