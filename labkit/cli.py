@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 engine_app = typer.Typer(help="The container engine that the cluster runs in.", no_args_is_help=True)
 app.add_typer(engine_app, name="engine")
+bundle_app = typer.Typer(invoke_without_command=True)
+app.add_typer(bundle_app, name="bundle")
 class_app = typer.Typer(
     help="A class: the trainer's board, and what a participant sends to it. Nothing is sent by whoever did not join.",
     no_args_is_help=True,
@@ -146,6 +148,40 @@ def images() -> None:
     source.tool("kubectl", progress)
     ensure_release(source, progress)
     print(source.node_image(progress))
+
+
+@bundle_app.callback()
+def bundle(
+    context: typer.Context,
+    to: Annotated[Path, typer.Option(help="The archive, or the folder to write it into.")] = Path(),
+) -> None:
+    """Write one archive with all that the course takes, for machines of this one's system, architecture and Python.
+
+    Whoever gets it needs a container engine and a Python, and no network: `tar xf` it, `make install` in the
+    folder that it makes, and then everything is as elsewhere: `make lab`.
+    """
+    from labkit.cluster import downloads
+    from labkit.cluster.bundle import writing
+
+    if context.invoked_subcommand:
+        return
+    archive = writing.write(to, _progress())
+    print(f"{downloads.sha256_of(archive)}  {archive}")
+
+
+@bundle_app.command("install")
+def bundle_install(
+    folder: Annotated[Path | None, typer.Argument(help="The bundle's own folder; without it, the course's.")] = None,
+) -> None:
+    """Verify an unpacked bundle, and give this machine what it holds.
+
+    After it, `labkit up` does without a network. `make install` makes the environment first, from its wheels.
+    """
+    from labkit.cluster.bundle import installing, writing
+    from labkit.settings import REPOSITORY
+
+    installing.install(folder or REPOSITORY / writing.FOLDER, _progress())
+    print("Nothing is to be fetched any more. `make lab` opens the course.")
 
 
 @app.command()
@@ -358,14 +394,16 @@ def record(
 @app.command()
 def bench(
     parts: Annotated[
-        list[str] | None, typer.Argument(help="up, images, telemetry, propagation, course, recorded; without any, all.")
+        list[str] | None,
+        typer.Argument(help="up, images, telemetry, propagation, goto, course, recorded; without any, all."),
     ] = None,
 ) -> None:
     """Measure the course on this machine, each part on a cluster of its own; write bench.json.
 
     up: `labkit up` against the documented path, in turn, with the same images. images: building them from nothing.
     telemetry: how old a number is when it is shown, and what that costs. propagation: how soon a change is in every
-    proxy. course: all notebooks. recorded: the same without a cluster, and how soon a fresh clone runs its first cell.
+    proxy. goto: from the start of each lab to that of another, for half an hour. course: all notebooks. recorded: the
+    same without a cluster, and how soon a fresh clone runs its first cell.
     """
     from labkit.maintain import benchmark
 

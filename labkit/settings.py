@@ -18,7 +18,7 @@ from labkit.errors import LabError
 
 IN_CONTEXT = "context:"  # what a context's name has before it in LABKIT_VENUE
 VENUES = ("kind", "recorded", f"{IN_CONTEXT}NAME")
-SOURCES = ("releases", "packages")
+SOURCES = ("bundle", "releases", "packages")
 
 
 def _environment(name: str, default: str = "") -> str:
@@ -54,6 +54,7 @@ ISTIO_REVISION = ISTIO_MODULE.rpartition("-")[2]
 ENVOY = _packages["envoy"]
 FORTIO = _packages["fortio"]
 PROMETHEUS = _packages["prometheus"]
+JAEGER = _packages["jaeger"]
 DEBIAN = _packages["debian"]
 DEBIAN_PYTHON = _packages["debian_python"]
 BUILD_GO = _packages["build_go"]
@@ -119,7 +120,7 @@ class Settings:
     LABKIT_CACHE      downloads and builds; clusters with homes of their own can share it
     LABKIT_CLUSTER    the kind cluster's name
     LABKIT_PORT       the gateway's port on 127.0.0.1
-    LABKIT_SOURCE     "releases" or "packages"; without it the course picks (see cluster.sources)
+    LABKIT_SOURCE     "bundle", "releases" or "packages"; without it the course picks (see cluster.sources)
     LABKIT_DOWNLOADS  a base URL that stands in for every download host (a company's mirror)
     LABKIT_REGISTRY   a registry host[:port] that stands in for every image registry
     LABKIT_VENUE      "kind", "recorded" or "context:NAME"; without it the course picks (see labkit.notebook.choosing)
@@ -246,7 +247,7 @@ _WHY_NOT: Mapping[str, Callable[[str], str]] = {
     "LABKIT_NODE_IMAGE": lambda text: _unless(_NODE, text, "a node image, NAME:vVERSION, with @sha256:… or without"),
     "LABKIT_PORT": lambda text: "" if _is_port(text) else "it is no port: a number from 1 to 65535",
     "LABKIT_REGISTRY": lambda text: _why_no_registry(text),
-    "LABKIT_SOURCE": lambda text: "" if text in SOURCES else f"the sources are {' and '.join(SOURCES)}",
+    "LABKIT_SOURCE": lambda text: "" if text in SOURCES else f"the sources are {', '.join(SOURCES)}",
     "LABKIT_VENUE": lambda text: "" if _is_venue(text) else f"the venues are {', '.join(VENUES)}",
 }
 

@@ -74,8 +74,9 @@ class Artifacts:
 
     def pytest_sessionfinish(self) -> None:
         self._memory.stop()
-        if self._figures:  # else those of the group beside this one would go
-            (self._folder / "figures.json").write_text(json.dumps([asdict(each) for each in self._figures], indent=2))
+        # of groups that run side by side each has a cluster, and a file of its own
+        figures = self._folder / f"figures-{settings().cluster}.json"
+        figures.write_text(json.dumps([asdict(each) for each in self._figures], indent=2))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("notebooks")

@@ -1,7 +1,8 @@
 """The live group: the notebooks in order, some once more in any order, then tests/live, on a cluster of their own.
 
-`make test-live` runs notebooks and tests side by side, each on a cluster: they wait more than they work. What would
-take an hour for every lab is drawn: N notebooks a second time, and N cases of each test marked `drawn`.
+`make test-live` runs two parts side by side, each on a cluster, as they wait more than they work: the notebooks in
+their order, and beside them the longest of them, the second time and the tests. What would take an hour for every lab
+is drawn: N notebooks a second time, and N cases of each test marked `drawn`.
 
 It runs where `labkit doctor` finds nothing bad; elsewhere it is skipped, and the last lines of the run say why.
 What it started it ends. Nothing a test does reaches the reader's own cluster or home.
@@ -45,6 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=0,
         metavar="N",
         help="run N notebooks a second time, drawn at random, in any order; and N cases of each test marked `drawn`",
+    )
+    group.addoption(
+        "--first", default="*", metavar="GLOB", help="which notebooks run a first time here; the others do elsewhere"
     )
     group.addoption("--seed", type=int, help="the draws and the order of the second time, as an earlier run printed it")
     group.addoption("--require-live", action="store_true", help="fail where the live group cannot run")
@@ -93,6 +97,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     turn = {notebook: place for place, notebook in enumerate(drawn)}
     left_out = [item for item in items if _turn(item) == 2 and item.parent not in turn]
     left_out += _not_drawn(items, config.option.again, chance)
+    left_out += [item for item in items if _turn(item) == 1 and not item.path.match(config.option.first)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
     items.sort(key=lambda item: (_turn(item), turn.get(item.parent, 0)))  # a notebook's cells stay in order
@@ -133,15 +138,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     report = yield
-    if report.failed and _turn(item) == 1 and not _cluster_is_up():
+    if report.failed and _turn(item) in (1, 2) and not _cluster_is_up():
         item.config.stash[SKIPPED] = f"there is no cluster since {report.nodeid} failed (fix: what that says)"
     return report
 
 
 def _cluster_is_up() -> bool:
     from labkit.cluster import kind
+    from labkit.errors import LabError
 
-    return kind.is_up()
+    try:
+        return kind.is_up()
+    except LabError:  # not even an engine answers
+        return False
 
 
 def _why_not() -> str:

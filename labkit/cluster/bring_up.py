@@ -33,8 +33,8 @@ def name() -> str:
 
 def _bring_up(report: Report) -> None:
     progress = Progress(report, backend.now)
-    engine.require(engine.PATIENT)
-    if kind.is_up(engine.PATIENT):
+    engine.require()
+    if kind.is_up():
         return
     source = sources.choose()
     ensure_release(source, progress)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
 import gzip
 import hashlib
 import re
+import shutil
 import tarfile
 import tempfile
 import zlib
@@ -69,6 +71,17 @@ def fetch(url: str, checksum: str, to: Path, note: Callable[[str], None]) -> Pat
         fresh.replace(to)
     except OSError as error:
         raise _unwritable(to, error) from error
+    return to
+
+
+def install_program(kept: Path, to: Path) -> Path:
+    """A copy that can be executed; replaced in one step, so that no command ever starts half of it."""
+    if not (to.exists() and filecmp.cmp(kept, to)):
+        to.parent.mkdir(parents=True, exist_ok=True)
+        fresh = to.with_name(f".{to.name}.fresh")
+        shutil.copy2(kept, fresh)
+        fresh.chmod(0o755)
+        fresh.replace(to)
     return to
 
 
@@ -147,8 +160,8 @@ def verify(path: Path, sha256: str) -> None:
     seen = sha256_of(path)
     if seen != sha256.lower():
         raise LabError(
-            f"{path.name.removesuffix('.unverified')} is not what its project published.",
-            f"its SHA-256 is {seen}, published is {sha256.lower()}: it was cut, or changed on its way",
+            f"{path.name.removesuffix('.unverified')} is not what it should be.",
+            f"its SHA-256 is {seen}, expected is {sha256.lower()}: it was cut, or changed on its way",
             "run it again, and it is fetched anew; if it stays so, try another network, and trust neither file",
         )
 

@@ -22,8 +22,8 @@ CONFIGURATION = "/etc/docker/daemon.json"
 DAEMON = "/usr/sbin/dockerd"
 CAP_SYS_RESOURCE = 24  # its bit, see capabilities(7)
 # what kind asks of a kernel: https://kind.sigs.k8s.io/docs/user/known-issues/#pod-errors-due-to-too-many-open-files
-PATIENCE = 1.2  # seconds in which an engine that is well has answered
-PATIENT = 30.0  # for who is about to make a cluster, and can wait for an engine that is waking up
+PATIENCE = 1.2  # seconds in which an engine that is well has answered, for who can do without it
+PATIENT = 30.0  # for who cannot, and rather waits for one that is waking up, or on a machine that is busy
 GRACE = 0.2  # seconds to end what gave no answer
 LONGEST = 300  # characters of an engine's own words that are passed on
 RESTART = "restart the container engine, until `docker info` answers"
@@ -66,9 +66,9 @@ def state(patience: float = PATIENCE) -> Engine:
     return seen.get("engine") or _silent(patience)
 
 
-def require(patience: float = PATIENCE) -> Engine:
-    """The engine; raises LabError unless it is usable."""
-    engine = state(patience)
+def require() -> Engine:
+    """The engine, for who cannot do without; raises LabError unless it is usable."""
+    engine = state(PATIENT)
     if not engine.usable:
         raise LabError("No container engine can be used.", engine.why, engine.fix)
     return engine

@@ -58,6 +58,7 @@ SAMPLES = (
     "httpbin/sample-client/fortio-deploy.yaml",
     "grpc-echo/grpc-echo.yaml",
     "addons/prometheus.yaml",
+    "addons/jaeger.yaml",
 )
 
 

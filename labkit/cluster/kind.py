@@ -41,7 +41,7 @@ def node() -> Node | None:
     answer = backend.run(["docker", "container", "inspect", "--format", "{{json .}}", name], check=False)
     found = engine.printed(answer.stdout)
     if answer.returncode or not found:
-        engine.require(engine.PATIENT)
+        engine.require()
         return None
     bindings = (found["HostConfig"].get("PortBindings") or {}).get(f"{GATEWAY_NODE_PORT}/tcp") or [{}]
     return Node(
@@ -53,9 +53,9 @@ def node() -> Node | None:
     )
 
 
-def is_up(patience: float = engine.PATIENCE) -> bool:
+def is_up() -> bool:
     """Whether the course's cluster is whole, runs and answers. Raises LabError where no engine answers."""
-    return backend.work("look for the cluster", lambda _: _is_up(patience))
+    return backend.work("look for the cluster", lambda _: _is_up())
 
 
 def up(source: Source, progress: Progress) -> None:
@@ -63,7 +63,7 @@ def up(source: Source, progress: Progress) -> None:
 
     Raises LabError: no engine, no port, a cluster of this name that is not the course's, kind's own failure.
     """
-    engine.require(engine.PATIENT)
+    engine.require()
     for program in ("kind", "kubectl"):
         source.tool(program, progress)
     remove_half_made(progress)
@@ -182,8 +182,8 @@ def _was_finished(existing: Node) -> bool:
     return s.kubeconfig.exists() and is_of_it
 
 
-def _is_up(patience: float) -> bool:
-    engine.require(patience)
+def _is_up() -> bool:
+    engine.require()
     existing = node()
     return bool(existing and existing.ours and existing.running and _was_finished(existing)) and _readyz() == "ok"
 
@@ -203,7 +203,7 @@ def _create(image: str, progress: Progress) -> None:
     s = settings()
     _marking(s).mkdir(parents=True, exist_ok=True)
     port = free_port()
-    config = configuration(s, port, engine.require(engine.PATIENT).cgroup_version)
+    config = configuration(s, port, engine.require().cgroup_version)
     with progress.stage("create the cluster") as note, TemporaryDirectory() as scratch:
         if port != s.port:
             note(f"port {s.port} is taken: the gateway will be at {GATEWAY_HOST}:{port}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +10,7 @@ from pathlib import Path
 from labkit import backend
 from labkit.backend.live import network
 from labkit.cluster import images
-from labkit.cluster.downloads import archive_name, fetch
+from labkit.cluster.downloads import archive_name, fetch, install_program
 from labkit.cluster.source import ensure_release
 from labkit.errors import LabError
 from labkit.progress import Progress
@@ -80,7 +78,7 @@ class Releases:
         checksum = SHA256.get(f"{program}-{version}-{s.system}-{s.architecture}", url + suffix)
         with progress.stage(f"{program} {version}") as note:
             kept = fetch(url, checksum, _downloads() / f"{program}-{version}" / url.rpartition("/")[2], note)
-            return _install(kept, settings().bin / program)
+            return install_program(kept, settings().bin / program)
 
     def istio_archive(self, version: str, system: str, architecture: str, progress: Progress) -> Path:
         """Istio's release archive, verified. Raises LabError."""
@@ -178,17 +176,6 @@ def _refusal(url: str) -> str:
 
 def _downloads() -> Path:
     return settings().cache / "releases"
-
-
-def _install(kept: Path, to: Path) -> Path:
-    """A copy that can be executed; replaced in one step, so that no command ever starts half of it."""
-    if not (to.exists() and filecmp.cmp(kept, to)):
-        to.parent.mkdir(parents=True, exist_ok=True)
-        fresh = to.with_name(f".{to.name}.fresh")
-        shutil.copy2(kept, fresh)
-        fresh.chmod(0o755)
-        fresh.replace(to)
-    return to
 
 
 # -- images -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Where binaries, Istio's release and images come from: two sources, one interface."""
+"""Where binaries, Istio's release and images come from: three sources, one interface."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from labkit.settings import ISTIO, settings
 
 
 class Source(Protocol):
-    """`releases` (what the projects publish) and `packages` (built from package registries alone)."""
+    """`releases` (what the projects publish), `packages` (built from package registries alone), and `bundle` (either,
+    brought by hand)."""
 
     @property
     def name(self) -> str: ...

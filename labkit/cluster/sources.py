@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labkit import backend
+from labkit.cluster.bundle import Bundle
 from labkit.cluster.packages import Packages
 from labkit.cluster.releases import Releases
 from labkit.cluster.source import Source, ensure_release
@@ -21,7 +22,7 @@ def choose() -> Source:
 
     Raises LabError, with the reason against each, where neither can be had. Answers within six seconds.
     """
-    known: dict[str, Source] = {source.name: source for source in (Releases(), Packages())}
+    known: dict[str, Source] = {source.name: source for source in (Bundle(), Releases(), Packages())}
     named = settings().source
     if named:
         return known[named]

@@ -10,7 +10,7 @@ from typing import Any
 from labkit import backend, session
 from labkit.cluster import bring_up, kind, release
 from labkit.errors import LabError
-from labkit.mesh import bookinfo, istio, objects
+from labkit.mesh import bookinfo, istio, objects, tracing
 from labkit.mesh.telemetry import prometheus
 from labkit.progress import Progress
 from labkit.settings import GATEWAY_NODE_PORT, NAMESPACE, settings
@@ -151,6 +151,16 @@ def _remove_prometheus(progress: Progress) -> None:
         prometheus.remove()
 
 
+def _ensure_jaeger(progress: Progress) -> None:
+    with progress.stage("Jaeger") as note:
+        tracing.deploy(note)
+
+
+def _remove_jaeger(progress: Progress) -> None:
+    with progress.stage("remove Jaeger"):
+        tracing.remove()
+
+
 def _keep(progress: Progress) -> None:
     """The cluster is removed by `labkit down` and by nothing else."""
 
@@ -183,8 +193,9 @@ GATEWAY = Component(
 PROMETHEUS = Component(
     "Prometheus", prometheus.is_installed, _ensure_prometheus, _remove_prometheus, is_ours=session.owns_cluster
 )
+JAEGER = Component("Jaeger", tracing.is_installed, _ensure_jaeger, _remove_jaeger, is_ours=session.owns_cluster)
 UP = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY)  # what `labkit up` makes
-COMPONENTS = (*UP, PROMETHEUS)
+COMPONENTS = (*UP, PROMETHEUS, JAEGER)
 
 
 def make_all(progress: Progress) -> None:

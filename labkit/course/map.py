@@ -43,7 +43,8 @@ def ways() -> dict[str, tuple[tuple[str, ...], int]]:
 
 def topics(lab: Lab) -> tuple[str, ...]:
     """What a lab practises of the exam, as `domain: topic`."""
-    return (*lab.exam, *([BY_FAULT] if any(exercise.fault for exercise in lab.exercises) else []))
+    by_fault = [BY_FAULT] if any(exercise.fault for exercise in lab.exercises) else []
+    return tuple(dict.fromkeys([*lab.exam, *by_fault]))
 
 
 def pages(lab: Lab) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,10 @@ CERTAIN = 0.9999  # a check may be wrong once in ten thousand runs
 def page_has_its_reviews() -> Seen:
     """The page as anybody gets it from outside."""
     page = bookinfo.fetch()
-    return Seen(page.status == 200 and not page.error, page.error or f"{page.status}, with reviews")
+    return Seen(
+        page.status == 200 and not page.error,
+        page.error or (f"{page.status}, with reviews" if page.status == 200 else f"status {page.status}"),
+    )
 
 
 def pages_are_complete(times: int) -> Seen:
@@ -30,6 +35,11 @@ def pages_are_complete(times: int) -> Seen:
 def pods_that_answered(answers: pd.DataFrame) -> str:
     """How many of the three pods of reviews; answers: the frame of `mesh.traffic.requests`."""
     return {1: "one", 2: "two"}.get(answers.pod[answers.pod != ""].nunique(), "all three")
+
+
+def tally(said: str) -> Counter[str]:
+    """The lines of `uniq -c`: what was counted → how often."""
+    return Counter({what.strip(): int(count) for count, what in re.findall(r"^ *(\d+) (.+)$", said, re.MULTILINE)})
 
 
 def failed_share(statuses: Mapping[int, int]) -> float:

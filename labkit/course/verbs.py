@@ -17,7 +17,7 @@ from labkit.course import components, labs
 from labkit.course.checks import Report
 from labkit.course.lab import Lab
 from labkit.errors import LabError
-from labkit.mesh import istio, leftovers, objects
+from labkit.mesh import authority, istio, leftovers, objects
 from labkit.progress import Progress
 from labkit.progress import Report as Listener
 from labkit.settings import MANIFESTS, NAMESPACE
@@ -217,10 +217,13 @@ def _standing(component: components.Component) -> Standing:
 def _clear(lab: Lab, progress: Progress) -> None:
     surplus = _too_much(lab)
     found = leftovers.find(NAMESPACE, _known((*lab.start, *surplus)))
-    if found:
+    if others := [left for left in found if left != leftovers.AUTHORITY]:
         with progress.stage("clear what earlier work left") as note:
-            note(", ".join(map(str, found)))
-            leftovers.remove(found)
+            note(", ".join(map(str, others)))
+            leftovers.remove(others)
+    if leftovers.AUTHORITY in found:
+        with progress.stage("Istio's own authority") as note:
+            authority.unplug(note)
     for component in reversed(surplus):
         component.remove(progress)
 

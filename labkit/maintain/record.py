@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Iterable
@@ -50,8 +51,9 @@ def record(numbers: list[str], report: Report) -> None:
         kind.down(progress)
         files.schemas().unlink(missing_ok=True)
     for path in chosen:
-        with progress.stage(path.stem), TemporaryDirectory() as folder:
-            _record(path, Path(folder) / "cells")
+        with progress.stage(path.stem) as note, TemporaryDirectory() as folder:
+            if others := _record(path, Path(folder) / "cells"):
+                note(f"look at these verdicts, which were others before: {', '.join(others)}")
     with progress.stage(EXPLORE.stem):
         _explore()
     if not numbers:
@@ -87,10 +89,12 @@ def _explore() -> None:
     nbformat.write(notebook, EXPLORE)
 
 
-def _record(path: Path, asked: Path) -> None:
+def _record(path: Path, asked: Path) -> list[str]:
+    """The ids of the cells whose verdict is another than it was when they were recorded last."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
+    before = copy.deepcopy(notebook)
     _check_at_the_start(notebook, path.stem[:2])
     _execute(notebook, path, {"LABKIT_VENUE": os.environ.get("LABKIT_VENUE", "kind"), "LABKIT_RECORDER": str(asked)})
     _tidy(notebook)
@@ -108,6 +112,30 @@ def _record(path: Path, asked: Path) -> None:
     _without_check_at_the_start(notebook)
     agenda.tell(notebook, sum(cell["seconds"] for cell in cells), os.cpu_count() or 1)
     nbformat.write(notebook, path)
+    return other_verdicts(before, notebook)
+
+
+def other_verdicts(before: Any, after: Any) -> list[str]:
+    """The ids of the cells of a notebook that say something else than they did, of those that each run compares.
+
+    What is stored is what later runs are compared with, so a wrong verdict must not be.
+    """
+    said = _verdicts(before)
+    return [cell for cell, verdict in _verdicts(after).items() if said.get(cell, verdict) != verdict]
+
+
+def _verdicts(notebook: Any) -> dict[str, str]:
+    """By the cells' ids, without what a check saw, which chance may change; a cell that never ran has none."""
+    compared = [cell for cell in code(notebook) if "nbval-check-output" in cell.metadata.get("tags", [])]
+    said = {cell.id: "".join(map(_said, cell.outputs)) for cell in compared if cell.outputs}
+    return {
+        cell: "\n".join(line for line in text.splitlines() if not line.startswith("  seen:"))
+        for cell, text in said.items()
+    }
+
+
+def _said(output: Any) -> str:
+    return str(output.get("text") or output.get("data", {}).get("text/plain") or output.get("evalue", ""))
 
 
 def _check_at_the_start(notebook: Any, lab: str) -> None:

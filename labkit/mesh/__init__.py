@@ -12,11 +12,12 @@ from labkit.mesh import (
     proxy,
     telemetry,
     tokens,
+    tracing,
     traffic,
 )
 from labkit.mesh.workloads import pods, services
 
 __all__ = [
     "access", "access_log", "bookinfo", "certificates", "dns", "injection", "istio", "leftovers", "pods", "proxy",
-    "services", "telemetry", "tokens", "traffic",
+    "services", "telemetry", "tokens", "tracing", "traffic",
 ]  # fmt: skip

@@ -45,7 +45,9 @@ SHORTEST, LONGEST = timedelta(seconds=10), timedelta(days=90)  # the longest is 
 
 # The mask keeps the private key, which Envoy would show as "[redacted]", out of the answer altogether.
 _SECRETS = "config_dump?resource=dynamic_active_secrets&mask=name,secret.tls_certificate.certificate_chain"
+_TRUSTED = "config_dump?resource=dynamic_active_secrets&mask=name,secret.validation_context.trusted_ca"
 _OWN = "default"  # the name under which a proxy keeps the certificate of its workload
+_ROOTS = "ROOTCA"  # and that under which it keeps those whose signature it trusts
 # openssl prints a session's secrets, too: only certificates leave the pod.
 _HANDSHAKE = (
     'timeout 10 openssl s_client -alpn istio -showcerts -connect "$1" '
@@ -68,10 +70,16 @@ def chain(pod: str, namespace: str = NAMESPACE) -> pd.DataFrame:
     Read from Envoy's own dump: https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--config_dump
     Raises PodGone; LabError where the pod has no proxy, or its proxy no certificate yet, or reading is not allowed.
     """
-    completed = _in_proxy(pod, namespace, "pilot-agent", "request", "GET", _SECRETS)
-    if completed.returncode:
-        raise backend.CommandFailed(completed, f"`%kubectl describe pod` says how {pod} fares")
-    return parse(_own_chain(completed.stdout, pod))
+    return parse(_held(pod, namespace, _SECRETS, _OWN, ("tls_certificate", "certificate_chain")))
+
+
+def trusted(pod: str, namespace: str = NAMESPACE) -> pd.DataFrame:
+    """The roots that a pod's proxy trusts when another proxy shows it a certificate; arguments and columns as `chain`.
+
+    They come with the proxy's own certificate, and change when it is renewed: `root` may be ahead of them.
+    Raises as `chain` does.
+    """
+    return parse(_held(pod, namespace, _TRUSTED, _ROOTS, ("validation_context", "trusted_ca")))
 
 
 def from_the_wire(address: str, client: str = f"deploy/{CLIENT}", namespace: str = NAMESPACE) -> pd.DataFrame:
@@ -92,6 +100,26 @@ def from_the_wire(address: str, client: str = f"deploy/{CLIENT}", namespace: str
             "`%kubectl get services` has names and ports, `mesh.pods()` tells which pods have a sidecar",
         )
     return parse(completed.stdout)
+
+
+def wait_until_renewed(
+    pods: Iterable[str], namespace: str = NAMESPACE, report: Callable[[str], None] = lambda _: None
+) -> None:
+    """Wait until each of some pods' proxies holds another certificate than now, and with it the roots of today.
+
+    pods: as for `chain`. For proxies whose certificates are short-lived; others are restarted. Raises LabError where
+    one is not renewed within two minutes, and as `chain` does.
+    """
+    before = {pod: chain(pod, namespace).serial[0] for pod in pods}
+    backend.wait(
+        "A new certificate in each proxy",
+        observe=lambda: [pod for pod, serial in before.items() if chain(pod, namespace).serial[0] == serial],
+        done=lambda waiting: not waiting,
+        state=lambda waiting: f"not yet renewed: {', '.join(waiting)}" if waiting else "all are renewed",
+        timeout=120,
+        every=1,
+        report=report,
+    )
 
 
 def root(namespace: str = NAMESPACE) -> pd.DataFrame:
@@ -270,24 +298,30 @@ def for_gateway(host: str, secret: str, namespace: str = ISTIO) -> pd.DataFrame:
 
 
 # -- what a proxy holds, and what it answers -----------------------------------------------------
-def _own_chain(dump: str, pod: str) -> str:
-    """The PEM text of the workload's chain, and of nothing else that stands in the dump."""
-    try:
-        secrets = json.loads(dump).get("configs") or []
-    except (ValueError, AttributeError) as error:
-        raise LabError(
-            f"The proxy of {pod} gave an answer that breaks off.", str(error), "run the cell again"
-        ) from error
-    for secret in secrets:
-        held = (secret.get("secret") or {}).get("tls_certificate") or {}
-        chain = held.get("certificate_chain") or {}
-        if secret.get("name") == _OWN and "inline_bytes" in chain:
-            return decoded(chain["inline_bytes"])
+def _held(pod: str, namespace: str, question: str, wanted: str, where: tuple[str, str]) -> str:
+    """The PEM text of one of a proxy's secrets, and of nothing else that stands in its dump."""
+    completed = _in_proxy(pod, namespace, "pilot-agent", "request", "GET", question)
+    if completed.returncode:
+        raise backend.CommandFailed(completed, f"`%kubectl describe pod` says how {pod} fares")
+    kind, part = where
+    for secret in _secrets(completed.stdout, pod):
+        held = ((secret.get("secret") or {}).get(kind) or {}).get(part) or {}
+        if secret.get("name") == wanted and "inline_bytes" in held:
+            return decoded(held["inline_bytes"])
     raise LabError(
         f"The proxy of {pod} has no certificate yet.",
         "istiod has not signed one for it: istiod is down, or refuses",
         f"`%kubectl get pods --namespace istio-system` shows istiod, `%kubectl logs {pod} --container {PROXY}` why",
     )
+
+
+def _secrets(dump: str, pod: str) -> list[dict[str, Any]]:
+    try:
+        return json.loads(dump).get("configs") or []
+    except (ValueError, AttributeError) as error:
+        raise LabError(
+            f"The proxy of {pod} gave an answer that breaks off.", str(error), "run the cell again"
+        ) from error
 
 
 def _identity(pod: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import backend, session
 from labkit.commands.kinds import by_plural
-from labkit.mesh import objects
+from labkit.mesh import authority, certificates, objects
 from labkit.mesh.istio import NAMESPACE as ISTIO
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _CLUSTER_WIDE: _Kinds = {"": ("persistentvolumes",)}
 _CLUSTER_WIDE_LABELLED: _Kinds = {"admissionregistration.k8s.io": ("mutatingwebhookconfigurations",)}
 _NOT_LEFT = {
     ("", "ConfigMap", "kube-root-ca.crt"),
-    ("", "ConfigMap", "istio-ca-root-cert"),
+    ("", "ConfigMap", certificates.ROOT),
     ("", "ConfigMap", "istio-ca-crl"),
     ("", "ServiceAccount", "default"),
     ("", "Service", "kubernetes"),
@@ -77,22 +77,31 @@ class Leftover:
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
 
+AUTHORITY = Leftover("secrets", "", ISTIO, authority.SECRET)
+
+
 def find(namespace: str, known: Iterable[dict[str, Any]]) -> list[Leftover]:
     """Namespaces that labs made, and objects that are not among the `known` manifests' objects.
 
     Looked for in `namespace`, and in Istio's own, where what is meant for the whole mesh or for a gateway stands; in
-    somebody else's cluster in `namespace` alone.
+    somebody else's cluster in `namespace` alone. An authority that the mesh's root tells of is AUTHORITY.
     """
     # the group too: Istio has a kind Gateway, and the Gateway API has another
     named = ((each["apiVersion"].rpartition("/")[0], each["kind"], each["metadata"]["name"]) for each in known)
     expected = {*named, *_NOT_LEFT}
-    found = list(_unexpected(namespace, _KINDS, expected))
+    items = list(_items(namespace, _KINDS))
+    found = {left for left, item in items if _address(left, item) not in expected}
     if not session.owns_cluster():
         return sorted(found)
-    found += _unexpected(ISTIO, _BESIDE_ISTIO, set())
     ours = "=".join(objects.OURS)
-    found += [*_unexpected(ISTIO, _LABELLED, set(), ours), *_unexpected("", _CLUSTER_WIDE_LABELLED, set(), ours)]
-    found += _unexpected("", _CLUSTER_WIDE, set())
+    everywhere = [
+        *_items(ISTIO, _BESIDE_ISTIO),
+        *_items(ISTIO, _LABELLED, ours),
+        *_items("", _CLUSTER_WIDE_LABELLED, ours),
+        *_items("", _CLUSTER_WIDE),
+    ]
+    found |= {left for left, _ in everywhere}
+    found |= {AUTHORITY for left, item in items if left.name == certificates.ROOT and not authority.is_own(item)}
     return _namespaces() + sorted(found)
 
 
@@ -142,14 +151,16 @@ def remove(found: Iterable[Leftover]) -> None:
         backend.run(["kubectl", "delete", resource, *names, *scope, "--ignore-not-found", "--wait"])
 
 
-def _unexpected(
-    namespace: str, kinds: _Kinds, expected: set[tuple[str, str, str]], selector: str = ""
-) -> Iterator[Leftover]:
+def _items(namespace: str, kinds: _Kinds, selector: str = "") -> Iterator[tuple[Leftover, dict[str, Any]]]:
+    """What has no owner, which it would go with."""
     for group, resource in ((group, resource) for group, resources in kinds.items() for resource in resources):
         for item in objects.list_(resource, namespace, group=group, selector=selector):
-            owned = item["metadata"].get("ownerReferences")
-            if not owned and (group, item["kind"], item["metadata"]["name"]) not in expected:
-                yield Leftover(resource, group, namespace, item["metadata"]["name"])
+            if not item["metadata"].get("ownerReferences"):
+                yield Leftover(resource, group, namespace, item["metadata"]["name"]), item
+
+
+def _address(left: Leftover, item: dict[str, Any]) -> tuple[str, str, str]:
+    return left.group, item["kind"], left.name
 
 
 def _namespaces() -> list[Leftover]:

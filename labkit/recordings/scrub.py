@@ -50,32 +50,57 @@ def _detector(what: str, hint: str, pattern: str, place: str | Callable[[re.Matc
 
 
 _Q = r"\\{0,7}[\"']"  # a quotation mark, however deep the JSON lies in other JSON
-_ESCAPE = r"(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4})"  # what stands for a line's end, and no letter before a word
-_WORD = rf"(?:(?<![A-Za-z0-9])|{_ESCAPE})"  # where a word begins
-_LETTERS = rf"(?:(?<![A-Za-z0-9+/_\\-])|{_ESCAPE})"  # where letters of base64 begin
 _VALUE = r"[A-Za-z0-9+/=_.~!@#%^*-]"
-_HOST_KEYS = "|".join((
-    r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Z0-9])", r"AIza[\w-]{35}", r"ya29\.[\w-]{20,}", r"GOCSPX-[\w-]{20,}",
+_HEX = r"[0-9A-Fa-f]"
+_LETTERS = r"A-Za-z0-9+/_\\-"  # what stands before a letter of base64 in the same run
+
+
+def _begins(letter: str, inside: str = "A-Za-z0-9") -> str:
+    """Such a letter where none of those inside a word stands before it, or an escape that ends a line does.
+
+    It comes first, and what stands before it is looked at after it: Python's `re` then skips to the next such letter,
+    where an assertion in the first place would have it try at every letter of the text.
+    """
+    return rf"{letter}(?:(?<![{inside}].)|(?<=\\[bfnrt].)|(?<=\\u{_HEX}{{4}}.))"
+
+
+def _words(*words: str) -> str:
+    """One of these where a word begins, each with a plain letter at its beginning."""
+    firsts = "".join(sorted({word[0] for word in words}))
+    return _begins(f"[{firsts}]") + "(?:" + "|".join(f"(?<={word[0]}){word[1:]}" for word in words) + ")"
+
+
+def _words_in_any_case(*words: str) -> str:
+    """The same in small letters and in large ones."""
+    return _words(*(f"{first}(?i:{word[1:]})" for word in words for first in (word[0].lower(), word[0].upper())))
+
+
+_HOST_KEYS = _words(
+    r"A(?:KIA|SIA|BIA|CCA)[A-Z2-7]{16}(?![A-Z0-9])", r"AIza[\w-]{35}", r"ya29\.[\w-]{20,}", r"GOCSPX-[\w-]{20,}",
     r"gh[pousr]_[A-Za-z0-9]{30,}",
     r"github_pat_\w{22,}", r"gl(?:pat|dt|rt|cbt|ptt|ft|imt|agent|oas|soat|ffct)-[\w-]{20,}",
     r"xox[abeoprs]-[\w-]{10,}", r"xapp-\d-[\w-]{10,}", r"hooks\.slack\.com/services/[\w/]{20,}",
-    r"[srp]k_(?:live|test)_\w{16,}", r"whsec_[\w+/=]{16,}", r"npm_[A-Za-z0-9]{30,}", r"pypi-[\w-]{40,}",
+    *(rf"{first}k_(?:live|test)_\w{{16,}}" for first in "srp"),
+    r"whsec_[\w+/=]{16,}", r"npm_[A-Za-z0-9]{30,}", r"pypi-[\w-]{40,}",
     r"dckr_[po]at_[\w-]{20,}", r"hv[sbr]\.[\w-]{20,}", r"sk-(?:proj-|ant-|svcacct-)?[A-Za-z0-9][\w-]{30,}",
     r"SG\.[\w-]{20,24}\.[\w-]{40,}", r"do[opr]_v1_[0-9a-f]{64}", r"hf_[A-Za-z0-9]{30,}",
     r"shp(?:at|ca|pa|ss)_[0-9a-f]{32}",
     r"dapi[0-9a-f]{32}", r"glsa_\w{32,}", r"glc_[\w+/=]{32,}", r"ATATT3[\w=-]{40,}", r"rubygems_[0-9a-f]{48}",
     r"AGE-SECRET-KEY-1[0-9A-Z]{40,}", r"lin_api_\w{32,}", r"sq0[a-z]{3}-[\w-]{22,}", r"NRAK-[A-Z0-9]{27}",
-    r"AccountKey=[\w+/]{40,}=*", r"SharedAccessKey=[\w+/]{40,}=*", r"\w{3}8Q~[\w.~-]{30,40}",
-))  # fmt: skip
-_NAMED = (
-    r"(?:passw(?:or)?d|passphrase|secret[-_]?(?:access[-_]?)?key|api[-_]?key|client[-_]?secret"
-    r"|(?:access|refresh|id|identity|auth|bearer|session)[-_]?token|token)"
-)
+    r"AccountKey=[\w+/]{40,}=*", r"SharedAccessKey=[\w+/]{40,}=*",
+)  # fmt: skip
+_NAMED = _words_in_any_case(
+    r"passw(?:or)?d", "passphrase", r"secret[-_]?(?:access[-_]?)?key", r"api[-_]?key", r"client[-_]?secret",
+    *(rf"{whose}[-_]?token" for whose in ("access", "refresh", "id", "identity", "auth", "bearer", "session")), "token",
+)  # fmt: skip
 
 
 def _basic(header: re.Match[str]) -> str:
     """https://www.rfc-editor.org/rfc/rfc7617: the name and the password, with a colon between them, in base64."""
-    content = base64.b64decode(header[2].rstrip("=") + "===")
+    try:
+        content = base64.b64decode(header[2].rstrip("=") + "===")
+    except binascii.Error:  # a word after `basic` that is no base64
+        return header[0]
     return f"{header[1]}⟨a password⟩" if b":" in content and content.isascii() else header[0]
 
 
@@ -94,40 +119,49 @@ DETECTORS = (
         rf"({_Q}(?:d|p|q|dp|dq|qi|k){_Q}\s{{0,9}}:\s{{0,9}}{_Q})[\w-]{{20,}}={{0,2}}", r"\1⟨a private key⟩",
     ),
     _detector(
-        "a token", "eyj", rf"{_LETTERS}(?=[A-Za-z0-9_-]*eyJ)[A-Za-z0-9_-]{{13,}}\.[A-Za-z0-9_-]*\.[A-Za-z0-9_.-]*"
+        "a token", "eyj",
+        rf"{_begins('[A-Za-z0-9_-]', _LETTERS)}(?:(?<=e)(?=yJ)|(?=[A-Za-z0-9_-]*eyJ))[A-Za-z0-9_-]{{12,}}"
+        r"\.[A-Za-z0-9_-]*\.[A-Za-z0-9_.-]*",
     ),
-    _detector("a token", "bearer", rf"(?i){_WORD}(bearer(?:\s|%20|\+){{1,3}}){_VALUE}{{16,}}", r"\1⟨a token⟩"),
-    _detector("a password", "basic", rf"(?i){_WORD}(basic(?:\s|%20|\+){{1,3}})([a-z0-9+/]{{8,}}={{0,2}})(?![\w-])",
-              _basic),
+    _detector(
+        "a token", "bearer", rf"({_words_in_any_case('bearer')}(?:\s|%20|\+){{1,3}}){_VALUE}{{16,}}", r"\1⟨a token⟩"
+    ),
+    _detector(
+        "a password", "basic",
+        rf"({_words_in_any_case('basic')}(?:\s|%20|\+){{1,3}})([A-Za-z0-9+/]{{8,}}={{0,2}})(?![\w-])", _basic,
+    ),
     _detector(
         "a token", "authorization",
-        rf"(?i)(authorization{_Q}?\s{{0,9}}[:=]\s{{0,9}}(?:{_Q})?(?:[A-Za-z-]{{1,20}}\s)?)(?=[^\s]{{0,64}}\d){_VALUE}{{16,}}",
+        rf"([aA](?i:uthorization){_Q}?\s{{0,9}}[:=]\s{{0,9}}(?:{_Q})?(?:[A-Za-z-]{{1,20}}\s)?)(?=[^\s]{{0,64}}\d){_VALUE}{{16,}}",
         r"\1⟨a token⟩",
     ),
     _detector(
         "a session", "cookie",
-        rf"(?i)((?:set-)?cookie{_Q}?\s{{0,9}}[:=]\s{{0,9}}(?:{_Q})?[\w.!#$%&*+^|~-]{{1,64}}=)(?!scrubbed)[^;\s\"'\\⟨]{{4,}}",
+        rf"([cC](?i:ookie){_Q}?\s{{0,9}}[:=]\s{{0,9}}(?:{_Q})?[\w.!#$%&*+^|~-]{{1,64}}=)(?!(?i:scrubbed))[^;\s\"'\\⟨]{{4,}}",
         r"\1scrubbed",
     ),
     _detector(
         "a session", "sess sid= csrf xsrf",
-        r"(?i)(?<![\w.-])(?=[\w.-]{0,60}(?:sess|sid=|csrf|xsrf))([\w.-]{1,60}=)(?!scrubbed)[^;\s\"'\\⟨&<>$(){},]{8,}",
+        r"([\w.-](?<![\w.-].)(?=[\w.-]{0,59}=)"
+        r"(?:(?<=[sS])(?=(?i:ess|id=))|(?<=[cCxX])(?=(?i:srf))|(?=[\w.-]{0,59}(?i:sess|sid=|csrf|xsrf)))[\w.-]{0,59}=)"
+        r"(?!(?i:scrubbed))[^;\s\"'\\⟨&<>$(){},]{8,}",
         r"\1scrubbed",
     ),
     _detector(
         "a private key", "client-key-data",
-        rf"(?i)(client-key-data{_Q}?\s{{0,3}}:\s{{0,3}}(?:{_Q})?)[a-z0-9+/=]{{8,}}", r"\1⟨a private key⟩",
+        rf"([cC](?i:lient-key-data){_Q}?\s{{0,3}}:\s{{0,3}}(?:{_Q})?)[A-Za-z0-9+/=]{{8,}}", r"\1⟨a private key⟩",
     ),
     _detector(
         "a password", "key pass token secret",
-        rf"(?i)({_WORD}{_NAMED}{_Q}?\s{{0,3}}[:=]\s{{0,3}}(?:{_Q})?)(?=[^\s\"'\\]{{0,63}}[0-9+/=!@#%^*])"
+        rf"({_NAMED}{_Q}?\s{{0,3}}[:=]\s{{0,3}}(?:{_Q})?)(?=[^\s\"'\\]{{0,63}}[0-9+/=!@#%^*])"
         rf"{_VALUE}{{8,}}(?![\w:.-])", r"\1⟨a password⟩",
     ),
     _detector(
-        "a password", "auth", rf"({_Q}auth{_Q}\s{{0,9}}:\s{{0,9}}{_Q})[A-Za-z0-9+/]{{8,}}={{0,2}}",
+        "a password", "auth", rf"(auth(?<=[\"']auth){_Q}\s{{0,9}}:\s{{0,9}}{_Q})[A-Za-z0-9+/]{{8,}}={{0,2}}",
         r"\1⟨a password⟩",
     ),
-    _detector("a key", "", rf"{_WORD}(?:{_HOST_KEYS})"),
+    _detector("a key", "", _HOST_KEYS),
+    _detector("a key", "8q~", _begins(r"\w") + r"\w\w8Q~[\w.~-]{30,40}"),
     _detector(
         "a hash of a password", "$",
         r"\$(?:2[abxy]?\$\d\d\$[./A-Za-z0-9]{53}|(?:[156]|apr1|y|argon2\w{1,2})\$[\w./$=,+-]{20,})",
@@ -146,13 +180,13 @@ DETECTORS = (
     _detector("a password", "from-literal", r"(?<=create secret )[^\n|;&]*", _literals),
     _detector(
         "a password", "--password --token --docker-password --user -u",
-        r"((?<![\w-])--(?:docker-)?(?:password|token)[= ][\"']?|(?<![\w-])(?:-u|--user)[= ]?[\"']?[\w.-]{1,64}:)"
+        r"(-(?<![\w-]-)(?:-(?:docker-)?(?:password|token)[= ][\"']?|(?:u|-user)[= ]?[\"']?[\w.-]{1,64}:))"
         r"(?![-$⟨<])[^\s\"'⟨$]{3,}", r"\1⟨a password⟩",
     ),
     _detector(
         "a key of a TLS session", "random secret master-key psk",
-        rf"({_WORD}(?:CLIENT_RANDOM|[A-Z]{{3,9}}(?:_[A-Z]{{3,9}}){{0,3}}_SECRET(?:_\d{{1,9}})?) [0-9A-Fa-f]{{64}} "
-        r"|(?:Master-Key|PSK): )[0-9A-Fa-f]{32,}",
+        rf"(CLIENT_RANDOM {_HEX}{{64}} |_SECRET(?<=[A-Z]{{3}}_SECRET)(?:_\d{{1,9}})? {_HEX}{{64}} "
+        rf"|Master-Key: |PSK: ){_HEX}{{32,}}",
         r"\1⟨a key of a TLS session⟩",
     ),
 )  # fmt: skip
@@ -178,7 +212,10 @@ _DER = re.compile(
 )
 _PLAIN = re.compile(rb"[\t\n\r -~]{16}")
 # A run of base64 or base64url; one that was broken into lines is one run.
-_RUN = re.compile(rf"{_LETTERS}[A-Za-z0-9+/_-]{{26,}}(?:(?:\r?\n|\\r\\n|\\n)[ \t]{{0,20}}[A-Za-z0-9+/_-]+)*={{0,2}}")
+_RUN = re.compile(
+    rf"{_begins('[A-Za-z0-9+/_-]', _LETTERS)}[A-Za-z0-9+/_-]{{25,}}"
+    r"(?:(?:\r?\n|\\r\\n|\\n)[ \t]{0,20}[A-Za-z0-9+/_-]+)*={0,2}"
+)
 _STANDARD = str.maketrans("-_", "+/")
 
 

@@ -58,11 +58,13 @@ def service_graph(edges: pd.DataFrame, title: str = "Service graph") -> Figure:
 def layers(edges: pd.DataFrame, sync: pd.DataFrame, title: str = "Data plane and control plane") -> Figure:
     """Proxies above, with the calls between them; istiod below, with a broken arrow to each that it configures.
 
-    edges: source_workload, destination_service_name. sync: name (POD.NAMESPACE), cds, lds, eds, rds, as
-    `mesh.proxy.sync_status` has them; what is not in sync stands on its arrow. Proxies of one service are one dot.
+    edges: source_workload, destination_service_name, requests_per_second; without requests there is no call. sync: name
+    (POD.NAMESPACE), cds, lds, eds, rds, as `mesh.proxy.sync_status` has them; what is not in sync stands on its arrow.
+    Proxies of one service are one dot.
     """
-    graph = _graph(edges["destination_service_name"])
-    for edge in edges.itertuples():
+    asked = edges[edges["requests_per_second"] > 0]
+    graph = _graph(asked["destination_service_name"])
+    for edge in asked.itertuples():
         _add_call(graph, edge.source_workload, edge.destination_service_name, 1)
     states: dict[str, set[str]] = {}
     for proxy in sync.itertuples():

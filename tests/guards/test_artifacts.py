@@ -21,18 +21,19 @@ def test_a_run_keeps_its_outputs_and_what_it_took(tmp_path):
     assert first.outputs[0].text == "new\n"
     assert failed.outputs[0].ename == "ZeroDivisionError"
     assert skipped.outputs == []
-    [figures] = json.loads((kept / "figures.json").read_text())
+    [figures] = json.loads(next(kept.glob("figures-*.json")).read_text())
     assert figures["notebook"] == "lab.ipynb"
     assert figures["failed_cells"] == 1
     assert figures["seconds"] > 0
 
 
-def test_a_group_without_notebooks_leaves_the_figures_of_another(tmp_path):
-    (tmp_path / "figures.json").write_text("[1]")
+def test_groups_that_run_side_by_side_keep_each_their_own_figures(tmp_path, monkeypatch):
     (tmp_path / "test_other.py").write_text("def test_other(): pass\n")
     apart = ["-c", "/dev/null", "--rootdir", str(tmp_path), "-p", "pytest_artifacts"]
-    assert pytest.main([str(tmp_path), *apart, "--artifacts", str(tmp_path)]) == pytest.ExitCode.OK
-    assert (tmp_path / "figures.json").read_text() == "[1]"
+    for cluster in ("one", "two"):
+        monkeypatch.setenv("LABKIT_CLUSTER", cluster)
+        assert pytest.main([str(tmp_path), *apart, "--artifacts", str(tmp_path)]) == pytest.ExitCode.OK
+    assert {each.name for each in tmp_path.glob("figures-*")} == {"figures-one.json", "figures-two.json"}
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,19 @@ def test_the_second_time_is_in_the_order_of_its_seed(course):
     assert second_time(course, f"--seed={SEEDS[0]}") == orders[0]
 
 
+@pytest.mark.parametrize(("first", "expected"), [("none", []), ("01*", FIRST[1:]), ("*", FIRST)])
+def test_the_first_time_can_run_elsewhere_and_the_second_here(course, first, expected):
+    events = course("--again=2", f"--first={first}", "--seed=2")[1]
+    assert events == [UNIT, "down", "images", *expected, *AGAIN, LIVE_TEST, "down"]
+
+
+def test_two_groups_have_each_notebook_once_a_first_time(course, tmp_path):
+    """As the Makefile divides them."""
+    here = [event for event in course(f"--ignore-glob={tmp_path}/*/01*")[1] if event in FIRST]
+    there = [event for event in course("--again=2", "--first=01*")[1] if event in FIRST]
+    assert sorted(here + there) == FIRST
+
+
 def test_one_of_two_is_drawn_by_the_seed(course):
     draws = [[event for event in course("--again=1", f"--seed={seed}")[1] if "(again)" in event] for seed in SEEDS]
     assert draws == [[each] for each in AGAIN]
@@ -155,6 +168,17 @@ def test_without_a_cluster_the_rest_is_not_tried(course, tmp_path, cluster):
     status, events = course(cluster=cluster)
     assert status == pytest.ExitCode.TESTS_FAILED
     assert events[3:-1] == ([FIRST[1], LIVE_TEST] if cluster else [])
+
+
+def test_without_an_engine_there_is_no_cluster(monkeypatch):
+    from labkit.cluster import kind
+    from labkit.errors import LabError
+
+    def is_up() -> bool:
+        raise LabError("No container engine can be used.", "none answers", "start one")
+
+    monkeypatch.setattr(kind, "is_up", is_up)
+    assert not pytest_live._cluster_is_up()
 
 
 def test_two_groups_have_each_a_cluster_and_a_home(course, tmp_path):

@@ -93,6 +93,11 @@ LEFT = {
     "14": labs.exercise("14.2").fault,
     "30": labs.exercise("30.1").fault,
     "99": labs.exercise("99.2").fault,
+    "24": (
+        "kubectl create secret generic cacerts -n istio-system --from-file=samples/certs/ca-cert.pem",
+        "kubectl label secret cacerts -n istio-system app.kubernetes.io/part-of=istio-lab",
+        "kubectl rollout restart deployment/istiod -n istio-system",
+    ),
 }
 
 

@@ -125,6 +125,15 @@ def timed(do: Callable[[], Completed]) -> tuple[Completed, float]:
     return do(), time.monotonic() - began
 
 
+def is_slow(takes: float, takes_live: float) -> bool:
+    """On a machine that is busy the live command takes its time, too."""
+    return takes > max(QUICK, 2 * takes_live)
+
+
+def best(do: Callable[[], Completed], times: int = 3) -> float:
+    return min(timed(do)[1] for _ in range(times))
+
+
 def test_reading_commands_answer_as_the_live_mesh_does(bookinfo_in_the_mesh):
     looking = Looking()
     looking.see(state.observe(Live()), backend.unix_time())
@@ -133,12 +142,14 @@ def test_reading_commands_answer_as_the_live_mesh_does(bookinfo_in_the_mesh):
         command = Command(tuple(shlex.split(line)), timeout=60)
         live, takes_live = timed(partial(Live().perform, command))
         played, takes = timed(partial(looking.answer, command))
-        # on a machine that is busy the live one takes its time, too
-        slow += [line] if takes > max(QUICK, 2 * takes_live) else []
+        slow += [command] if is_slow(takes, takes_live) else []
         other += [line] if played is None or told(played) != told(live) else []
     assert len(COMMANDS) >= 120
     assert len(other) <= (1 - ENOUGH) * len(COMMANDS), other
-    assert slow == []
+    # other work on the machine can hold up any one of them, and not all of three
+    really = [each for each in slow
+              if is_slow(best(partial(looking.answer, each)), best(partial(Live().perform, each)))]  # fmt: skip
+    assert really == []
 
 
 def test_a_change_that_is_wrong_is_refused_as_the_live_mesh_refuses_it(bookinfo_in_the_mesh):

@@ -310,6 +310,16 @@ def test_each_refusal_is_an_error_of_its_own(stderr, error):
     assert "x" in raised.value.what
 
 
+def test_whom_a_proxy_trusts_may_be_two_roots():
+    other = authority(name="books")
+    roots = base64.b64encode((mesh().pem() + other.pem()).encode()).decode()
+    held = {"name": "ROOTCA", "secret": {"validation_context": {"trusted_ca": {"inline_bytes": roots}}}}
+    with backend.use(Mesh({"x": json.dumps({"configs": [held]})})):
+        assert list(certificates.trusted("x").subject) == ["O=cluster.local", "O=books"]
+        with pytest.raises(LabError, match="no certificate yet"):
+            certificates.chain("x")
+
+
 @pytest.mark.parametrize("said", ["{}", answer(), answer(dump(chain_text(), "other"))])
 def test_a_proxy_that_has_no_certificate_yet(said):
     with backend.use(Mesh({"x": said})), pytest.raises(LabError, match="istiod"):
@@ -318,13 +328,27 @@ def test_a_proxy_that_has_no_certificate_yet(said):
 
 @pytest.mark.parametrize("said", ["null", "[]", '{"configs": null}', '{"configs": [{"secret": null}]}', '{"a": 1}'])
 def test_an_answer_of_another_shape_is_an_error(said):
-    with pytest.raises(LabError):
-        certificates._own_chain(said, "a")
+    with backend.use(Mesh({"x": said})), pytest.raises(LabError):
+        certificates.chain("x")
 
 
 def test_an_answer_that_breaks_off_is_an_error():
     with backend.use(Mesh({"x": answer(dump(chain_text()))[:90]})), pytest.raises(LabError):
         certificates.chain("x")
+
+
+def test_a_renewal_is_waited_for_in_each_of_the_pods():
+    held = [answer(dump(mesh().leaf(serial=serial) + mesh().pem())) for serial in (7, 8)]
+    first = {"x": held[0], "y": held[0]}
+    changes = {103.0: {"says": first | {"x": held[1]}}, 109.0: {"says": dict.fromkeys("xy", held[1])}}
+    with backend.use(Mesh(first, changes=changes)) as world:
+        certificates.wait_until_renewed("xy")
+    assert 109 <= world.clock < 111
+
+
+def test_who_does_not_renew_is_named():
+    with backend.use(Mesh({"x": answer(dump(chain_text()))})), pytest.raises(LabError, match="not yet renewed: x"):
+        certificates.wait_until_renewed(["x"])
 
 
 def test_identities_are_those_of_ready_proxies():

@@ -79,6 +79,17 @@ def answer_frames(draw):
     return pd.DataFrame(rows, columns=["caller", "service", "method", "intended", "observed"])
 
 
+@st.composite
+def span_frames(draw):
+    rows = [
+        {"service": service, "side": draw(st.sampled_from(["server", "client", ""])), "peer": peer,
+         "begins": draw(st.floats(0, 1e5)), "milliseconds": draw(st.floats(0, 1e5)),
+         "flags": draw(st.sampled_from(["", "DI", "UF,URX"])), "error": draw(st.booleans())}
+        for service, peer in draw(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), min_size=1))
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 count_frames = st.lists(st.integers(0, 999), min_size=1, max_size=5).map(
     lambda counts: pd.Series(counts, index=NAMES[: len(counts)])
 )
@@ -90,6 +101,7 @@ ANY = [
     (show.certificate_timeline, certificate_frames()),
     (show.circuit_breaker_heat_map, sweep_frames()),
     (show.truth_table, answer_frames()),
+    (show.waterfall, span_frames()),
     (lambda counts: show.shares(counts, "any"), count_frames),
 ]
 any_figure = st.one_of([frames.map(draw) for draw, frames in ANY])
@@ -184,6 +196,7 @@ def test_markup_in_a_name_is_shown_not_obeyed(figure):
         (show.certificate_timeline, ["pod"]),
         (show.circuit_breaker_heat_map, ["connections"]),
         (show.truth_table, ["caller"]),
+        (show.waterfall, ["service"]),
     ],
 )
 def test_where_there_is_nothing_the_figure_says_why(draw, columns):
@@ -332,8 +345,8 @@ def test_calls_of_several_workloads_are_weighed_by_their_rates():
 
 def test_both_layers_are_drawn_with_an_arrow_from_istiod_to_each_proxy():
     edges = pd.DataFrame(
-        [("istio-ingressgateway", "reviews"), ("reviews-v2", "ratings")],
-        columns=["source_workload", "destination_service_name"],
+        [("istio-ingressgateway", "reviews", 1.0), ("reviews-v2", "ratings", 0.5), ("curl", "ratings", 0.0)],
+        columns=["source_workload", "destination_service_name", "requests_per_second"],
     )
     names = ["istio-ingressgateway-a-b.istio-system", "reviews-v1-c-d.default", "reviews-v2-e-f.default",
              "ratings-v1-g-h.default", "istio-egressgateway-i-j.istio-system"]  # fmt: skip

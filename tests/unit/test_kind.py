@@ -74,7 +74,7 @@ def test_an_engine_that_shows_no_container_has_none(monkeypatch, printed):
         def run(self, argv, **_):
             return backend.Completed(tuple(argv), 0, printed, "", 0.0)
 
-    monkeypatch.setattr(kind.engine, "require", lambda _: None)
+    monkeypatch.setattr(kind.engine, "require", lambda: None)
     with backend.use(Odd()):
         assert kind.node() is None
 
@@ -127,7 +127,7 @@ def test_a_cluster_answers_before_kind_is_done_and_its_kubeconfig_is_the_owners_
 
 
 def test_a_cluster_without_a_node_or_without_an_admin_does_not_answer_yet(home, monkeypatch):
-    monkeypatch.setattr(kind.engine, "require", lambda _: None)
+    monkeypatch.setattr(kind.engine, "require", lambda: None)
     with backend.use(Making()):
         assert not kind.answers()
     assert not (home / "kubeconfig").exists()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 
-import pandas  # noqa: F401  imported before hypothesis starts its clocks
+import pandas  # imported before hypothesis starts its clocks
 import pytest
 from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit import backend
-from labkit.mesh import leftovers
+from labkit import backend, session
+from labkit.errors import LabError
+from labkit.mesh import certificates, leftovers
 
 words = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1)
 
@@ -141,3 +142,50 @@ def test_a_kind_that_vanishes_while_it_is_asked_about_is_asked_no_more():
 
     with backend.use(Vanishing("configmaps\ngone.example.com\n", line())):
         assert list(leftovers.anywhere().name) == ["left"]
+
+
+# -- an authority of somebody's own --------------------------------------------------------------
+class Roots(Fake):
+    """A cluster in which nothing is left over; the reader's namespace has the mesh's roots."""
+
+    def __init__(self, data: object) -> None:
+        super().__init__()
+        self.data = data
+
+    def kubernetes(self, method, path, body, query, content_type):
+        roots = {"metadata": {"name": "istio-ca-root-cert"}, "data": self.data}
+        items = [roots] if path == "/api/v1/namespaces/default/configmaps" else []
+        return json.dumps({"kind": "ConfigMapList", "items": items})
+
+
+@pytest.fixture
+def read_roots(monkeypatch):
+    """A root is its subject, and a bar stands between two."""
+
+    def parse(text: str) -> pandas.DataFrame:
+        if text in ("broken", "None"):
+            raise LabError("", "", "")
+        return pandas.DataFrame({"subject": text.split("|")})
+
+    monkeypatch.setattr(certificates, "parse", parse)
+
+
+OWN, BOOKS = "O=cluster.local", "CN=Books-root,O=Books"
+
+
+@pytest.mark.usefixtures("read_roots")
+@pytest.mark.parametrize("roots", [BOOKS, f"{OWN}|{BOOKS}", f"{BOOKS}|{OWN}"])
+def test_an_authority_that_nobody_labelled_is_known_by_the_meshs_roots(roots):
+    with backend.use(Roots({"root-cert.pem": roots})):
+        assert leftovers.find("default", []) == [leftovers.AUTHORITY]
+        with session.use(session.Session(owns_cluster=False)):
+            assert leftovers.find("default", []) == []  # whose root it is, is theirs to say
+
+
+@pytest.mark.usefixtures("read_roots")
+@pytest.mark.parametrize(
+    "data", [{"root-cert.pem": OWN}, {"root-cert.pem": "broken"}, {}, None, {"root-cert.pem": None}]
+)
+def test_istios_own_root_is_none_and_neither_is_what_tells_of_no_root(data):
+    with backend.use(Roots(data)):
+        assert leftovers.find("default", []) == []

@@ -29,6 +29,15 @@ CLOSING = ["Check", "Exercise", "Summary", "Next"]
 SLIDE_TYPES = {"slide", "subslide", "fragment", "-", "skip", "notes"}  # as Jupyter's own inspector offers them
 MODULES = {"labkit", "IPython", "ipywidgets", "json", "kubernetes", "pandas", "pathlib", "plotly", "tempfile", "yaml"}
 
+GNU_ALONE = re.compile(
+    r"head -[nc] ?-\d|grep -\w*P\w* |sed -i|date (?:-d|--date)|stat -c|(?m:^timeout \d)|xargs -d|readlink -f|\btac\b"
+)
+# a condition apart, whose answer is looked at and not its failure
+STOPS_READING = re.compile(
+    r"^(?!\s*(?:while|until|if)\b).*\b(?:kubectl|istioctl|curl)\b[^|\n]*\|\s*(?:head\b|grep (?:-\S+ )*-\w*[mq]).*",
+    re.MULTILINE,
+)
+
 
 # -- reading a notebook -------------------------------------------------------------------------
 def code(notebook: Notebook) -> list[Notebook]:
@@ -228,6 +237,19 @@ def starts_nothing(notebook: Notebook) -> list[str]:
     return [f"a notebook starts no process and opens no socket of its own: {word}" for word in words if word != "exec"]
 
 
+def commands_are_everywhere(notebook: Notebook) -> list[str]:
+    """A reader's own shell may be macOS': what only GNU's tools know fails there."""
+    shells = [cell.source for cell in code(notebook) if cell.source.startswith("%%shell")]
+    return [f"only GNU knows {found}" for shell in shells for found in GNU_ALONE.findall(shell)]
+
+
+def pipes_are_read_to_their_end(notebook: Notebook) -> list[str]:
+    """Who still writes as nobody reads any more is ended, and with it the cell: by chance, as its output is long."""
+    shells = [cell.source for cell in code(notebook) if cell.source.startswith("%%shell")]
+    found = [line for shell in shells for line in STOPS_READING.findall(shell.replace("\\\n", ""))]
+    return [f"may stop reading too soon (`sed -n 1p` does not): {line}" for line in found]
+
+
 def names_exist(notebook: Notebook) -> list[str]:
     """What a cell names of labkit, it has: a renamed function is found here, not on a live cluster."""
     nodes = [node for cell in code(notebook) for node in ast.walk(tree(cell))]
@@ -259,8 +281,9 @@ def small_file(notebook: Notebook) -> list[str]:
 RULES: list[Callable[[Notebook], list[str]]] = [
     one_title, sections_in_order, three_to_five_goals, time_measured, three_line_summary, one_import_cell,
     known_imports, short_cells, prose_before_code, no_story_in_comments, run_in_order, outputs_stored,
-    no_failure_unless_intended, verdict_stored, predictions_settled, near_miss, answers_folded, slides_chosen,
-    no_widget_state, nothing_private, cells_could_fail, starts_nothing, names_exist, small_file,
+    no_failure_unless_intended, commands_are_everywhere, pipes_are_read_to_their_end, verdict_stored,
+    predictions_settled, near_miss, answers_folded, slides_chosen, no_widget_state, nothing_private, cells_could_fail,
+    starts_nothing, names_exist, small_file,
 ]  # fmt: skip
 
 
@@ -437,6 +460,12 @@ BREAKS = [
     (cells_could_fail, source(SHOW, "!kubectl get pods")),
     (cells_could_fail, fields(SHOW, metadata={"tags": ["nbval-check"]})),
     (starts_nothing, source(SHOW, "labkit.os.system('ls')")),
+    (commands_are_everywhere, source(SHOW, "%%shell\nkubectl get pods | head -n -1")),
+    (commands_are_everywhere, source(SHOW, "%%shell\nkubectl get pods | grep -oP 'a'")),
+    (commands_are_everywhere, source(SHOW, "%%shell\ntimeout 5 kubectl get pods")),
+    (pipes_are_read_to_their_end, source(SHOW, "%%shell\nkubectl get pods -o json | grep -m 1 -A 9 name")),
+    (pipes_are_read_to_their_end, source(SHOW, "%%shell\nkubectl get pods |\n    head -n 1")),
+    (pipes_are_read_to_their_end, source(SHOW, "%%shell\ncurl \\\n    -s localhost | grep -q ok")),
     (names_exist, source(SHOW, "labkit.mesh.bookinfo.no_such_thing()")),
     (names_exist, source(IMPORT, "from labkit import mesh\nmesh.no_such_room.function()")),
     (names_exist, source(IMPORT, "from labkit import no_such_name")),

@@ -102,3 +102,25 @@ def test_the_command_says_so_and_exits_with_it():
         check=False,
     )
     assert (ran.returncode, "matches" in ran.stdout) == (0, True), ran.stdout + ran.stderr
+
+
+def compared(*texts: str, tag: str = "nbval-check-output"):
+    """A notebook of cells whose outputs say this."""
+    cells = [nbformat.v4.new_code_cell("x", id=f"c{n}", metadata={"tags": [tag]}) for n, _ in enumerate(texts)]
+    for cell, text in zip(cells, texts, strict=True):
+        cell.outputs = [nbformat.v4.new_output("execute_result", {"text/plain": text}, execution_count=1)]
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def test_a_verdict_that_is_another_than_before_is_told():
+    before = compared("True", "✗ a\n  seen: 3\n0/1", "1/1")
+    assert record.other_verdicts(before, compared("False", "✗ a\n  seen: 4\n0/1", "1/1")) == ["c0"]
+    assert record.other_verdicts(before, compared("True", "✓ a\n1/1", "1/1")) == ["c1"]
+    assert record.other_verdicts(before, compared("False", "✓ a", "2/2", tag="aside")) == []
+
+
+def test_what_never_ran_is_no_other_verdict():
+    empty = compared("", "")
+    for cell in empty.cells:
+        cell.outputs = []
+    assert record.other_verdicts(empty, compared("True", "False")) == []

@@ -355,6 +355,7 @@ NONE = {
     "an Ed25519 public key": b64(public("Ed25519", ser.Encoding.DER)),
     "an image's digest": "docker.io/istio/proxyv2@sha256:" + HEX64,
     "a UUID": "token-0cddb06a-01da-4b0c-a492-0de154ca4e57",
+    "no base64": "a basic word, and basic abcdefghi",
     "prose": "Basic authentication takes a password: each bearer token is a secret; the session is over.",
     "a volume": 'name: istio-token\n  token: istio-token\n  secretName: curl-secret',
     "a table": "NAME   TYPE     DATA  AGE\ntoken  Opaque   1     3s",

@@ -62,7 +62,7 @@ def test_the_named_one_is_taken_without_being_asked(reasons, monkeypatch):
 
 def test_an_unknown_name_lists_the_known_ones(reasons, monkeypatch):
     monkeypatch.setenv("LABKIT_SOURCE", "relases")
-    with pytest.raises(LabError, match="releases and packages"):
+    with pytest.raises(LabError, match="bundle, releases, packages"):
         sources.choose()
 
 

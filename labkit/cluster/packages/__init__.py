@@ -119,11 +119,7 @@ def _installed(published: Path, to: Path) -> Path:
     if to.exists() and downloads.sha256_of(to) == sha256:
         return to
     downloads.verify(published, sha256)
-    to.parent.mkdir(parents=True, exist_ok=True)
-    fresh = to.with_name(f"{to.name}.fresh")
-    shutil.copy2(published, fresh)
-    fresh.replace(to)
-    return to
+    return downloads.install_program(published, to)
 
 
 def _kubernetes_images(note: Note) -> list[str]:

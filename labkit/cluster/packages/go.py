@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from labkit import backend
@@ -24,6 +24,7 @@ class Program:
     """Commands built together, from modules (path → version) that share their dependencies' versions.
 
     main: a program of the course's own, of one file, to build in their place.
+    instead: modules in whose place a folder of the course's own is compiled.
     staging: the version under which the modules were published that a go.mod replaces with folders of its own
     repository; such a go.mod works nowhere else.
     """
@@ -34,12 +35,14 @@ class Program:
     main: Path | None = None
     stamps: tuple[str, ...] = ()
     tags: str = ""
+    instead: Mapping[str, Path] = field(default_factory=dict)
     staging: str = ""
 
     def step(self) -> Step:
         """A folder with one static binary for each command."""
         modules = (f"{module}@{version}" for module, version in self.modules.items())
         inputs = (*modules, *self.packages, self.main or "", *FLAGS, *self.stamps, self.tags, self.staging)
+        inputs += (*self.instead, *self.instead.values())
         return Step(f"bin/{self.name}", inputs, self._build)
 
     def _build(self, into: Path, note: Note) -> None:
@@ -81,6 +84,7 @@ def _go_mod(program: Program) -> str:
     for module, version in program.modules.items():
         theirs = backend.run(["go", "mod", "edit", "-json", source(module, version) / "go.mod"]).stdout
         lines += [f"require {module} {version}", *replacements(json.loads(theirs), program.staging)]
+    lines += [f"replace {module} => {folder}" for module, folder in program.instead.items()]
     return "\n".join([*lines, ""])
 
 

@@ -17,6 +17,7 @@ from labkit.settings import (
     ENVOY,
     FORTIO,
     ISTIO,
+    JAEGER,
     KIND,
     KUBERNETES,
     PROMETHEUS,
@@ -269,6 +270,14 @@ def _prometheus(_: str) -> go.Program:
     )
 
 
+def _jaeger(_: str) -> go.Program:
+    """Its module holds both lines of versions; Istio's addon asks for the second, a build of OpenTelemetry's collector
+    that keeps the traces itself. The page that it could show is not in the module, its API is."""
+    module = "github.com/jaegertracing/jaeger"
+    without = {"github.com/elastic/go-elasticsearch/v9": DOCKERFILES / "jaeger/elasticsearch"}
+    return go.Program("jaeger", {module: f"v{JAEGER}"}, (f"{module}/cmd/jaeger",), instead=without)
+
+
 def _config_reloader(_: str) -> Recipe:
     name = "prometheus-config-reloader"
     source = DOCKERFILES / name / "main.go"
@@ -335,4 +344,5 @@ RECIPES: dict[str, Callable[[str], Recipe]] = {
     ),
     "prometheus": _single("prometheus", _prometheus),
     "prometheus-config-reloader": _config_reloader,
+    "jaeger": _single("jaeger", _jaeger),
 }

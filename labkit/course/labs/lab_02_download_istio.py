@@ -64,7 +64,7 @@ PREDICTIONS = (
         measured=equal_digits,
         why=(
             "Any change makes a new sum that has nothing to do with the old one: of 64 digits with 16 "
-            "values each, four agree by chance."
+            "values each, four agree by chance on average."
         ),
     ),
     Prediction(

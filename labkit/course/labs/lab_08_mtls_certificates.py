@@ -210,7 +210,7 @@ LAB = Lab(
             task="Turn it round: the namespace takes plain text, and ratings alone refuse it.",
             hints=(
                 "Two rules, one for the namespace and one for a few pods. You have seen one of each.",
-                "The namespace's is called `default`; the other one has a `selector`, and wins.",
+                "The namespace's has no `selector`. The other one has one, for ratings, and wins.",
             ),
             solution=("kubectl apply -f $LABKIT_MANIFESTS/08-ratings-alone-strict.yaml",),
             checks=(

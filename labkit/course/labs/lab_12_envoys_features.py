@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CLIENT = f"deploy/{traffic.CLIENT}"
 CALLER = "deploy/fortio-deploy"
 REVIEWS = "http://reviews:9080/reviews/0"
-PING = f"outbound|8079||ping.{NAMESPACE}.svc.cluster.local"
+PING = f"ping.{NAMESPACE}.svc.cluster.local"
 HTTPS_HOST = "bookinfo.example.com"
 CERTIFICATE = "bookinfo-certificate"
 PARAMETER = "parameter user"
@@ -29,7 +29,7 @@ def endpoints_of_ping() -> Seen:
     pods = [pod for pod in objects.list_("pods", NAMESPACE, selector="app=ping") if objects.is_ready(pod)]
     wanted = {f"{pod['status']['podIP']}:8079" for pod in pods}
     found = proxy.endpoints(CLIENT)
-    known = set(found[found.cluster == PING].endpoint)
+    known = set(found[found.cluster == f"outbound|8079||{PING}"].endpoint)
     return Seen(known == wanted and len(pods) == 3, f"{len(pods)} ready pods, {len(known)} endpoints in curl's Envoy")
 
 
@@ -112,7 +112,7 @@ def ping_by_http2() -> Seen:
 
 
 def _cluster_of_ping() -> dict[str, Any]:
-    return proxy.snapshot(CALLER).sections["clusters"].get(PING.replace("8079", "8080"), {"lb_policy": "none"})
+    return proxy.snapshot(CALLER).sections["clusters"].get(f"outbound|8080||{PING}", {"lb_policy": "none"})
 
 
 def share_of_the_slow_pod(requests: float) -> str:

@@ -8,6 +8,7 @@ from labkit import backend
 from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
+from labkit.course.observations import tally
 from labkit.course.predictions import Prediction
 from labkit.mesh import bookinfo, injection, istio, objects
 from labkit.settings import NAMESPACE
@@ -70,9 +71,8 @@ def who_serves_now(said: str) -> str:
 
 def how_many_were_lost(said: str) -> str:
     """said: lines of `NUMBER OUTCOME`, as `sort | uniq -c` prints them."""
-    pages = {outcome: int(number) for number, outcome in (line.split() for line in said.splitlines() if line.strip())}
-    opened = sum(pages.values())
-    share = (opened - pages.get("complete", 0)) / opened
+    pages = tally(said)
+    share = (pages.total() - pages["complete"]) / pages.total()
     return "one in a hundred or fewer" if share <= 0.01 else "about one in ten" if share <= 0.3 else "most of them"
 
 
@@ -102,10 +102,9 @@ PREDICTIONS = (
 )
 
 _LOGS = "kubectl logs --namespace outside --selector app=visitor --tail -1 --prefix=false --max-log-requests 5"
-_WORKLOADS = "details-v1 productpage-v1 ratings-v1 reviews-v1 reviews-v2 reviews-v3"
 _RESTART = tuple(
     command
-    for name in _WORKLOADS.split()
+    for name in bookinfo.DEPLOYMENTS
     for command in (
         f"kubectl rollout restart deployment/{name}",
         f"kubectl rollout status deployment/{name} --timeout=120s",
@@ -118,7 +117,7 @@ _INSTALL = (
 _MOVE = (
     f"istioctl tag set {TAG} --revision {CANARY} --overwrite",
     f"kubectl label namespace {NAMESPACE} istio-injection- istio.io/rev={TAG} --overwrite",
-    f"for each in {_WORKLOADS}; do",
+    f"for each in {' '.join(bookinfo.DEPLOYMENTS)}; do",
     '    sed "s/NAME/${each%-*}/" "$LABKIT_MANIFESTS/21-ready.yaml" |',
     '        kubectl patch deployment "$each" --patch-file /dev/stdin; done',
     *_RESTART,

@@ -8,7 +8,7 @@ import platform
 from labkit import backend
 from labkit.cluster import sources
 from labkit.errors import LabError
-from labkit.maintain.benchmark import course, images, propagation, recorded, telemetry, up
+from labkit.maintain.benchmark import course, goto, images, propagation, recorded, telemetry, up
 from labkit.maintain.benchmark.around import Figures
 from labkit.progress import Progress, Report
 from labkit.settings import ISTIO, KIND, KUBERNETES, REPOSITORY, settings
@@ -19,6 +19,7 @@ PARTS = {
     "images": images.measure,
     "telemetry": telemetry.measure,
     "propagation": propagation.measure,
+    "goto": goto.measure,
     "course": course.measure,
     "recorded": recorded.measure,
 }
