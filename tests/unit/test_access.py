@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import jwt
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
@@ -11,6 +10,7 @@ import pytest
 from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
+from timing import least, processor
 
 from labkit import backend
 from labkit.errors import LabError
@@ -111,10 +111,11 @@ def test_a_user_agent_may_hold_quotation_marks(agent):
 
 
 def test_a_long_line_of_quotation_marks_is_read_in_no_time():
-    started = time.process_time()
-    access_log.parse('[x] "' + '" ' * 100_000)
-    access_log.parse(line({**dict.fromkeys(access_log.FIELDS, "-"), "user_agent": '" ' * 100_000}))
-    assert time.process_time() - started < 3
+    def read() -> None:
+        access_log.parse('[x] "' + '" ' * 100_000)
+        access_log.parse(line({**dict.fromkeys(access_log.FIELDS, "-"), "user_agent": '" ' * 100_000}))
+
+    assert least(lambda: processor(read), 3) < 3
 
 
 @given(st.text())

@@ -156,7 +156,7 @@ def test_several_pods_at_once(api_server):
 def test_nothing_stays_open(api_server):
     with backend.port_forward("default", "reviews", PORT) as get:
         get("/stats")
-    backend.wait("The far end sees it closed", lambda: Forward.open_now, lambda n: n == 0, timeout=5, every=0.01)
+    backend.wait("The far end sees it closed", lambda: Forward.open_now, lambda n: n == 0, timeout=60, every=0.01)
 
 
 def test_a_missing_permission_is_named(api_server):

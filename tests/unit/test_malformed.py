@@ -8,13 +8,13 @@ import lzma
 import os
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timing import least, processor
 
 from labkit.errors import LabError
 from labkit.recordings import files
@@ -61,10 +61,14 @@ def put(path, lines: list[str | bytes], packed: bytes, ending: bytes = b"\n") ->
 
 
 def refusal(path) -> LabError:
-    began = time.process_time()
     with pytest.raises(LabError) as caught:
         played(path)
-    assert time.process_time() - began < 1
+
+    def refused() -> None:
+        with suppress(LabError):
+            played(path)
+
+    assert least(lambda: processor(refused), 1) < 1
     assert path.stem in caught.value.what
     return caught.value
 
@@ -222,12 +226,15 @@ def test_a_small_file_that_unpacks_to_more_than_it_says(tmp_path, lines, length)
     packed = bomb(1 << 28)
     put(tmp_path / f"{NAME}.jsonl", claiming(lines[0], len(packed), length), packed)
     refusal(tmp_path / f"{NAME}.jsonl")
-    done = subprocess.run(
-        [sys.executable, "-c", READ, tmp_path / f"{NAME}.jsonl"], capture_output=True, text=True, check=True
-    )
-    megabytes, seconds = map(float, done.stdout.split())
+    command = [sys.executable, "-c", READ, tmp_path / f"{NAME}.jsonl"]
+
+    def read() -> list[float]:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return [float(word) for word in done.stdout.split()]
+
+    megabytes, _ = read()
     assert megabytes < 100
-    assert seconds < 1
+    assert least(lambda: read()[1], 1) < 1
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def python(code: str, **how) -> backend.Completed:
     return backend.run([sys.executable, "-c", code], **how)
 
 
-def gone(pids: list[int], seconds: float = 10) -> bool:
+def gone(pids: list[int], seconds: float = 30) -> bool:
     """Whether they all have ended, or do within so many seconds."""
     _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=seconds)
     return not [each for each in alive if each.status() != psutil.STATUS_ZOMBIE]
@@ -42,14 +42,12 @@ def test_a_hundred_thousand_lines_at_once_come_whole_and_in_their_order():
 
 def test_both_streams_come_apart_and_lines_as_they_are_printed():
     seen: list[tuple[float, str]] = []
-    began = time.monotonic()
     done = backend.run(
-        ["sh", "-c", "echo one; sleep 0.5; echo two >&2"], on_line=lambda line: seen.append((time.monotonic(), line))
+        ["sh", "-c", "echo one; sleep 2; echo two >&2"], on_line=lambda line: seen.append((time.monotonic(), line))
     )
     assert (done.stdout, done.stderr) == ("one\n", "two\n")
     assert [line for _, line in seen] == ["one", "two"]
-    assert seen[1][0] - seen[0][0] > 0.3
-    assert seen[0][0] - began < 0.4
+    assert seen[1][0] - seen[0][0] > 0.5
 
 
 @pytest.mark.parametrize(

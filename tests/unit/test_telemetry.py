@@ -231,7 +231,7 @@ def test_who_may_not_list_all_pods_is_told_to_name_a_namespace():
 
 
 def test_eight_proxies_are_asked_at_once():
-    together = threading.Barrier(8, timeout=5)
+    together = threading.Barrier(8, timeout=60)
 
     class Patient(Mesh):
         def kubernetes(self, method, path, body, query, content_type):

@@ -398,7 +398,7 @@ with backend.use(Gateway()):
     print(len(threading.enumerate()))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, env=environment)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment)
     assert ended.stdout == "2\n['MainThread']\n", ended.stderr
 
 
