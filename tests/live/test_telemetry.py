@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from timing import least, wall
 
+from labkit import backend
 from labkit.mesh import objects, telemetry, traffic
 from labkit.settings import NAMESPACE, settings
 
