@@ -62,7 +62,8 @@ _MOVED = """<!doctype html>
 def _gather(sources: Path) -> None:
     """What the site is made from: the course's notebooks, the files they and the README show, the front page."""
     notebooks = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
-    shutil.copytree(NOTEBOOKS / "data", sources / "notebooks" / "data")
+    for folder in ("data", "pictures"):
+        shutil.copytree(NOTEBOOKS / folder, sources / "notebooks" / folder)
     for path in notebooks:
         shutil.copy(path, sources / "notebooks")
     for path in PAGES:
