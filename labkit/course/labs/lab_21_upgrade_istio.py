@@ -159,7 +159,7 @@ LAB = Lab(
             task=f"A namespace `{MOVED_BY_TAG}` whose pods the new control plane serves, by the tag: curl runs in it.",
             hints=(
                 "A namespace names a tag as it names a revision: by the label `istio.io/rev`.",
-                f"`%istioctl tag list` shows which revision each tag points to. It is `{TAG}` that points to `{CANARY}`.",
+                f"`%istioctl tag list` shows which revision each tag points to: `{TAG}` points to `{CANARY}`.",
             ),
             solution=(
                 f"kubectl create namespace {MOVED_BY_TAG}",
