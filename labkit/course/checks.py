@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from math import ceil
 
 from labkit import backend
+from labkit.course.markup import html
 from labkit.errors import LabError
 
 EVERY = 0.5  # seconds between two looks at what is not true yet
@@ -89,7 +89,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         rows = "".join(map(_row, self.results))
-        return f"<table>{rows}</table><p><strong>{escape(self._verdict())}</strong></p>"
+        return f"<table>{rows}</table><p><strong>{html(self._verdict())}</strong></p>"
 
     def _verdict(self) -> str:
         verdict = f"{sum(result.passed for result in self.results)}/{len(self.results)} passed"
@@ -102,4 +102,4 @@ def _line(result: Result) -> str:
 
 def _row(result: Result) -> str:
     cells = ("✓" if result.passed else "✗", result.claim, result.measured)
-    return "<tr>" + "".join(f'<td style="text-align:left">{escape(cell)}</td>' for cell in cells) + "</tr>"
+    return "<tr>" + "".join(f'<td style="text-align:left">{html(cell)}</td>' for cell in cells) + "</tr>"

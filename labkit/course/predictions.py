@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 from labkit.course import notes
+from labkit.course.markup import html
 from labkit.errors import LabError
 
 
@@ -38,10 +38,8 @@ class Question:
         return f"{self.asked.question}\n{choices}\n{self._what_now()}"
 
     def _repr_html_(self) -> str:
-        choices = "".join(f"<li>{escape(choice)}</li>" for choice in self.asked.choices)
-        return (
-            f"<p><strong>{escape(self.asked.question)}</strong></p><ul>{choices}</ul><p>{escape(self._what_now())}</p>"
-        )
+        choices = "".join(f"<li>{html(choice)}</li>" for choice in self.asked.choices)
+        return f"<p><strong>{html(self.asked.question)}</strong></p><ul>{choices}</ul><p>{html(self._what_now())}</p>"
 
     def _what_now(self) -> str:
         if self.answer:
@@ -66,7 +64,7 @@ class Outcome:
         return f"{self._verdict()}\n{self.why}"
 
     def _repr_html_(self) -> str:
-        return f"<p><strong>{escape(self._verdict())}</strong></p><p>{escape(self.why)}</p>"
+        return f"<p><strong>{html(self._verdict())}</strong></p><p>{html(self.why)}</p>"
 
     def _verdict(self) -> str:
         if not self.predicted:

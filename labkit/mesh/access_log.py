@@ -74,6 +74,8 @@ def recent(pod: str) -> pd.DataFrame:
 def follow(path: str, gateway: str = "deploy/istio-ingressgateway.istio-system", timeout: float = 15) -> pd.DataFrame:
     """Open a page and follow that request from the gateway on, as the proxies logged it, in the order of time.
 
+    The log knows milliseconds: of lines that began in the same one, that of the longer request comes first, for it waits
+    for the other.
     Columns: proxy (the pod's), direction ("inbound" or "outbound"), authority, request, response_code, milliseconds.
     The lines belong together by `x-request-id`, which Envoy gives to each request at the gateway and which Bookinfo's
     services hand on: https://istio.io/latest/about/faq/#what-is-needed-for-distributed-tracing. Raises LabError where
@@ -93,11 +95,11 @@ def follow(path: str, gateway: str = "deploy/istio-ingressgateway.istio-system",
         state=lambda lines: f"{len(lines)} lines with its x-request-id",
         timeout=timeout,
     )
-    frame = pd.DataFrame(lines).sort_values("start_time", kind="stable", ignore_index=True)
+    frame = pd.DataFrame(lines)
     frame = frame.assign(
         direction=frame.upstream_cluster.str.extract("^(inbound|outbound)", expand=False),
         milliseconds=frame.duration.astype(int),
-    )
+    ).sort_values(["start_time", "milliseconds"], ascending=[True, False], kind="stable", ignore_index=True)
     return frame[["proxy", "direction", "authority", "request", "response_code", "milliseconds"]]
 
 

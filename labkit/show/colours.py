@@ -5,6 +5,7 @@ Okabe and Ito's palette, safe for colour-blind readers: https://jfly.uni-koeln.d
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 Dash = Literal["solid", "dash", "dot"]
@@ -15,6 +16,7 @@ SERVICES = {
     "ratings": "#CC79A7",
     "istio-ingressgateway": "#8C6BB1",
     "httpbin": "#56B4E9",
+    "istiod": "#A3467C",
 }
 OTHER = "#888888"
 INK = "#7A7A7A"  # text: its contrast is the same, 4.3 to 1, on JupyterLab's white and on its dark theme
@@ -28,6 +30,13 @@ def colour(name: str) -> str:
     return next((value for service, value in SERVICES.items() if name.startswith(service)), OTHER)
 
 
+def fill(name: str) -> str:
+    """The colour of a bar: v2 is lighter than v1, and v3 is darker."""
+    found = re.search(r"\bv(\d+)\b", name)
+    towards = {"2": (255, 255, 255), "3": (0, 0, 0)}.get(found[1] if found else "")
+    return mixed(rgb(colour(name)), towards, 0.4) if towards else colour(name)
+
+
 def dash(version: str) -> Dash:
     """How a version's line is drawn: v1 solid, v2 dashed, v3 dotted; solid where there is no number."""
     number = version.removeprefix("v")
@@ -36,8 +45,12 @@ def dash(version: str) -> Dash:
 
 def shade(share: float) -> str:
     """A blue for a share from 0 (light) to 1 (dark)."""
-    light, dark = (222, 235, 247), (8, 69, 148)
-    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in zip(light, dark, strict=True))
+    return mixed((222, 235, 247), (8, 69, 148), share)
+
+
+def mixed(one: tuple[int, int, int], other: tuple[int, int, int], share: float) -> str:
+    """A colour between two: the first at a share of 0, the other at 1."""
+    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in zip(one, other, strict=True))
 
 
 def rgb(value: str) -> tuple[int, int, int]:

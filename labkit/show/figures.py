@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from labkit.show.colours import colour
+from labkit.show.colours import colour, fill
 from labkit.show.figure import Figure, nothing
 from labkit.show.marks import Axis, Box, Dots, Label, Mark, Panel, spread
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def shares(counts: pd.Series | pd.DataFrame, title: str, unit: str = "requests") -> Figure:
     """Horizontal bars of counts by name (the index), in the index' order; of a frame one panel a column, to one scale.
 
-    A column is named by what was counted in it.
+    A column is named by what was counted in it. Versions of a service have shades of its colour.
     """
     columns = counts.to_frame(unit) if counts.ndim == 1 else counts.rename(columns=lambda name: f"{name} ({unit})")
     _, most = spread(columns.to_numpy().ravel())
@@ -30,8 +30,8 @@ def _bars(counts: pd.Series, x: Axis, unit: str) -> Panel:
     marks: list[Mark] = []
     for row, (name, count) in enumerate(zip(names, counts, strict=True)):
         marks += [
-            Box((0, row - 0.33), (count, row + 0.33), colour(name), f"{name}: {count:g} {unit}"),
-            Label((count, row), f"\N{NO-BREAK SPACE}{count:g} {unit}", anchor="start"),
+            Box((0, row - 0.33), (count, row + 0.33), fill(name), f"{name}: {count:g} {unit}"),
+            Label((count, row), f"\N{NO-BREAK SPACE}{count:g}", anchor="start"),
         ]
     room = Axis(x.low, x.high * 1.25, x.title, x.ticks)  # for what is written at the end of the longest bar
     return Panel(room, Axis.names("", names, downwards=True), tuple(marks), 32 * len(counts))
@@ -52,7 +52,7 @@ def propagation_clock(clock: pd.DataFrame, title: str = "From apply until each p
         hover = tuple(f"{pod}: {value:.0f} ms" for value, _ in points)
         waiting = Label((0, rows[pod]), "\N{NO-BREAK SPACE}waiting …", anchor="start")
         marks.append(Dots(points, colour(pod), hover, 5) if points else waiting)
-    x = Axis.from_zero("time since apply (ms)", spread(clock["milliseconds"].dropna())[1])
+    x = Axis.from_zero("time (ms)", spread(clock["milliseconds"].dropna())[1])
     x = replace(x, low=-x.high / 40)  # a dot at zero stands clear of the names
     y = Axis.names("pod", list(medians.index), downwards=True)
     return Figure(title, f"{title}: {len(rows)} proxies", (Panel(x, y, tuple(marks), 26 * len(rows)),))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import dist
+from math import ceil, dist
 from typing import TYPE_CHECKING, Any
 
 from labkit.show.colours import INK, OTHER, WRONG, Dash, colour
@@ -60,22 +61,25 @@ def layers(edges: pd.DataFrame, sync: pd.DataFrame, title: str = "Data plane and
 
     edges: source_workload, destination_service_name, requests_per_second; without requests there is no call. sync: name
     (POD.NAMESPACE), cds, lds, eds, rds, as `mesh.proxy.sync_status` has them; what is not in sync stands on its arrow.
-    Proxies of one service are one dot.
+    Proxies of one service are one dot, with their number.
     """
     asked = edges[edges["requests_per_second"] > 0]
     graph = _graph(asked["destination_service_name"])
     for edge in asked.itertuples():
         _add_call(graph, edge.source_workload, edge.destination_service_name, 1)
     states: dict[str, set[str]] = {}
+    proxies: Counter[str] = Counter()
     for proxy in sync.itertuples():
-        workload = proxy.name.partition(".")[0].rsplit("-", 2)[0]
-        states.setdefault(_service(workload, graph), set()).update((proxy.cds, proxy.lds, proxy.eds, proxy.rds))
+        service = _service(proxy.name.partition(".")[0].rsplit("-", 2)[0], graph)
+        states.setdefault(service, set()).update((proxy.cds, proxy.lds, proxy.eds, proxy.rds))
+        proxies[service] += 1
     graph.add_nodes_from(states)
     places = {**_places(graph, 230), _ISTIOD: (WIDTH / 2, 310.0)}
     text = f"{title}: {len(sync)} proxies, {graph.number_of_edges()} calls, one istiod"
     for name, found in states.items():
         graph.add_edge(_ISTIOD, name, wrong=", ".join(sorted(found - {"SYNCED", "IGNORED"})))
-    return _drawn(graph, title, text, 360, _sync, places)
+    names = {name: f"{name} ({count})" for name, count in proxies.items() if count > 1}
+    return _drawn(graph, title, text, 360, _sync, places, names)
 
 
 def _sync(edge: dict[str, Any]) -> _Look:
@@ -153,33 +157,46 @@ def _drawn(
     height: int,
     look: Callable[[dict], _Look],
     places: Mapping[str, Point] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Figure:
-    """`look` makes of a call's values how its arrow looks; without `places`, callers stand left of those they call."""
+    """`look` makes of a call's values how its arrow looks; without `places`, callers stand left of those they call.
+
+    names: what stands at a dot, where that is not the service's name.
+    """
     places = places or _places(graph, height)
+    curves = {(source, called): _Curve.around(places, source, called) for source, called in graph.edges}
     marks: list[Mark] = []
-    for source, destination, call in graph.edges(data=True):
-        marks += _arrow(_Curve.around(places, source, destination), list(places.values()), *look(call))
-    panel = Panel(Axis(16, WIDTH - 16), Axis(height, 0), (*marks, *_named(places, height)), height)
+    for ends, curve in curves.items():
+        others = [point for each in curves.values() if each is not curve for point in each.points()]
+        marks += _arrow(curve, list(places.values()), others, *look(graph.edges[ends]))
+    panel = Panel(Axis(16, WIDTH - 16), Axis(height, 0), (*marks, *_named(places, height, names or {})), height)
     return Figure(title, text, (panel,))
 
 
-def _named(places: Mapping[str, Point], height: int) -> list[Mark]:
+def _named(places: Mapping[str, Point], height: int, names: Mapping[str, str]) -> list[Mark]:
     """A dot for each, and its name where the fewest arrows pass."""
     marks: list[Mark] = []
     for name, (x, y) in places.items():
         outwards = -30 if y < height / 2 else 30
-        marks += [Dots(((x, y),), colour(name), (name,), _DOT), Label((x, y + outwards), name)]
+        marks += [Dots(((x, y),), colour(name), (name,), _DOT), Label((x, y + outwards), names.get(name, name))]
     return marks
 
 
-def _arrow(curve: _Curve, dots: list[Point], said: str, ink: str, width: float, dash: Dash) -> list[Mark]:
+def _arrow(
+    curve: _Curve, dots: list[Point], others: list[Point], said: str, ink: str, width: float, dash: Dash
+) -> list[Mark]:
     start, end = curve.gap(_DOT + 3), 1 - curve.gap(_DOT + 5)
     points = tuple(curve.at(start + (end - start) * step / 20) for step in range(21))
     line = Line(points, OTHER if ink == INK else ink, dash=dash, width=width, arrow=True)
     if not said:
         return [line]
-    place = curve.beside(text_width(said, _SMALL), LINE * (said.count("\n") + 1), dots)
+    place = curve.beside(text_width(said, _SMALL), LINE * (said.count("\n") + 1), dots, others)
     return [line, Label(place, said, ink, size=_SMALL)]
+
+
+def _is_clear(middle: Point, size: Point, points: list[Point]) -> bool:
+    """Whether none of the points lies in a rectangle of this width and height."""
+    return all(abs(middle[0] - x) > size[0] / 2 or abs(middle[1] - y) > size[1] / 2 for x, y in points)
 
 
 @dataclass(frozen=True)
@@ -217,20 +234,27 @@ class _Curve:
         """How much of the curve lies within so many pixels of one of its ends."""
         return min(pixels / self.length, 0.5)
 
-    def beside(self, width: float, height: float, dots: list[Point]) -> Point:
+    def points(self) -> list[Point]:
+        """All along it, some ten pixels apart."""
+        steps = ceil(self.length / 10)
+        return [self.at(step / steps) for step in range(steps + 1)]
+
+    def beside(self, width: float, height: float, dots: list[Point], others: list[Point]) -> Point:
         """The middle of a text of this size that stands beside the curve, above it where it is level.
 
-        It is beside the curve's own middle, or as near to that as no dot and no name is below it.
+        It is beside the curve's own middle, or as near to that as no dot and no name is below it, and none of the other
+        curves' points.
         """
         (x1, y1), (x2, y2) = self.start, self.end
         across = ((y2 - y1) / self.length, (x1 - x2) / self.length)
         away = abs(across[0]) * width / 2 + abs(across[1]) * height / 2 + 3
         middles = [self.at(t) for t in (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8)]
-        places = [(x + across[0] * away, y + across[1] * away) for x, y in middles]
+        places = [(x + side * across[0] * away, y + side * across[1] * away) for side in (1, -1) for x, y in middles]
 
         def is_free(place: Point) -> bool:
-            far = (abs(place[0] - x) > width / 2 + _DOT or abs(place[1] - y) > height / 2 + 2 * _DOT for x, y in dots)
-            return all(far)
+            return _is_clear(place, (width + 2 * _DOT, height + 4 * _DOT), dots) and _is_clear(
+                place, (width, height), others
+            )
 
         return next(filter(is_free, places), places[0])
 

@@ -33,6 +33,7 @@ def layout(panels: Sequence[Panel]) -> Layout:
     left = max((_left_of(panel.y) for panel in panels), default=16)
     names = legend(panels)
     right = WIDTH - 16 - (36 + max(text_width(line.name) for line in names) if names else 0)
+    right -= max((_right_of(panel.x) for panel in panels), default=0)
     top, places = 44.0, []
     for panel in panels:
         places.append(Place(left, top, right - left, panel.height))
@@ -54,6 +55,12 @@ def text_width(text: str, size: int = 12) -> float:
 def _left_of(y: Axis) -> float:
     labels = max((text_width(label) for _, label in y.ticks), default=0)
     return 16 + (22 if y.title else 0) + (labels + 6 if y.ticks else 0)
+
+
+def _right_of(x: Axis) -> float:
+    """What the label of a tick at the very end needs beyond the margin."""
+    ends = [label for value, label in x.ticks if abs(value - x.high) < abs(x.high - x.low) / 20]
+    return max((text_width(label) / 2 - 12 for label in ends), default=0)
 
 
 def _below(x: Axis) -> float:

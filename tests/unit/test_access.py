@@ -162,9 +162,9 @@ def test_a_line_that_never_comes_is_told():
         access_log.entry("ratings", "/ratings/0")
 
 
-def hop(at: str, cluster: str, request_id: str = "id-1", path: str = "/page?from=00") -> str:
+def hop(at: str, cluster: str, request_id: str = "id-1", path: str = "/page?from=00", took: int = 7) -> str:
     values = {"start_time": f"2026-01-01T00:00:0{at}Z", "upstream_cluster": cluster, "x_request_id": request_id,
-              "request": f"GET {path} HTTP/1.1", "response_code": "200", "duration": "7"}  # fmt: skip
+              "request": f"GET {path} HTTP/1.1", "response_code": "200", "duration": str(took)}  # fmt: skip
     return line({**dict.fromkeys(access_log.FIELDS, "-"), **values})
 
 
@@ -213,6 +213,28 @@ def test_a_page_is_opened_and_followed_from_proxy_to_proxy_until_each_call_was_l
     assert list(found.direction) == ["outbound", "inbound"] * 3
     assert set(found.milliseconds) == {7}
     assert hops.looks == 2
+
+
+class SameMoment(Hops):
+    """The pod that is called is asked first, and its line has the same time as its caller's."""
+
+    LOGS = {  # noqa: RUF012
+        "gateway": [hop("0", "outbound|9080||page", "id-0"), hop("1", "outbound|9080||reviews")],
+        "page": [hop("3", "inbound|9080||", took=5)],
+        "ratings": [],
+        "reviews": [hop("2", "inbound|9080||"), hop("3", "outbound|9080||page", took=6)],
+    }
+
+    def kubernetes(self, method, path, body, query, content_type):
+        if path.endswith("/gateway/log"):
+            return "\n".join(self.LOGS["gateway"][: 2 if self.opened else 1])
+        return super().kubernetes(method, path, body, query, content_type)
+
+
+def test_of_lines_of_the_same_moment_the_one_that_waits_for_the_other_is_first():
+    with backend.use(SameMoment()):
+        found = access_log.follow("/page?from=00", gateway="gateway.default")
+    assert list(found.proxy) == ["gateway", "reviews", "reviews", "page"]
 
 
 def test_as_many_lines_are_not_both_ends_of_each_call():

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from labkit import show
 from labkit.show import colours, graph
 from labkit.show.figure import Figure
-from labkit.show.layout import layout, legend
+from labkit.show.layout import LINE, WIDTH, layout, legend, text_width
 from labkit.show.marks import Axis, Box, Dots, Label, Line
 
 NAMES = ["curl", "productpage", "details", "reviews", "ratings"]
@@ -325,6 +325,20 @@ def test_an_arrow_goes_round_what_stands_in_its_way():
     assert graph._Curve.around(places, "a", "c").bow != 0
 
 
+def test_no_arrow_strikes_through_what_stands_at_another():
+    rows = [("istio-ingressgateway", "productpage"), ("productpage-v1", "details"), ("productpage-v1", "reviews"),
+            ("reviews-v2", "ratings"), ("unknown", "details")]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=["source_workload", "destination_service_name"])
+    figure = show.service_graph(frame.assign(requests_per_second=18.0, error_share=0.0, mtls_share=1.0))
+    marks = [mark for panel in figure.panels for mark in panel.marks]
+    labels = [mark for mark in marks if isinstance(mark, Label) and "\n" in mark.text]
+    points = [point for mark in marks if isinstance(mark, Line) for point in mark.points]
+    assert len(labels) == len(rows)
+    for label in labels:
+        half = (text_width(label.text, label.size) / 2, LINE)
+        assert all(abs(x - label.point[0]) > half[0] or abs(y - label.point[1]) > half[1] for x, y in points)
+
+
 def test_calls_of_several_workloads_are_weighed_by_their_rates():
     rows = [(0, "reviews-v2", "ratings", 9.0, 0.9, 0.0), (1, "reviews-v2", "ratings", 3.0, 0.0, 1.0),
             (1, "reviews-v3", "ratings", 1.0, 1.0, 0.0), (1, "productpage-v1", "reviews", 4.0, 0.0, 1.0),
@@ -358,7 +372,8 @@ def test_both_layers_are_drawn_with_an_arrow_from_istiod_to_each_proxy():
     assert sorted(dots) == ["istio-egressgateway", "istio-ingressgateway", "istiod", "ratings", "reviews"]
     arrows = [mark for mark in panel.marks if isinstance(mark, Line)]
     assert [arrow.dash for arrow in arrows].count("dash") == 4
-    assert [mark.text for mark in panel.marks if isinstance(mark, Label) and mark.text not in dots] == ["ERROR"]
+    said = [mark.text for mark in panel.marks if isinstance(mark, Label) and mark.text not in dots]
+    assert said == ["ERROR", "reviews (2)"]
     assert "5 proxies, 2 calls" in figure.text
 
 
@@ -442,6 +457,21 @@ def test_shares_side_by_side_are_drawn_to_one_scale_and_each_is_named(columns):
     figure = show.shares(frame, "any")
     assert [panel.x.title for panel in figure.panels] == [f"{name} (requests)" for name in names]
     assert len({panel.x.high for panel in figure.panels}) == 1
+
+
+def test_versions_have_shades_of_their_services_colour():
+    fills = [colours.fill(f"reviews-v{number}") for number in (1, 2, 3)]
+    assert fills[0] == colours.fill("reviews") == colours.SERVICES["reviews"]
+    assert len(set(fills)) == 3
+
+
+def test_a_long_label_at_the_end_of_an_axis_is_not_cut():
+    seen = [(BEGAN, "curl", "0" * 32, BEGAN - timedelta(seconds=12), BEGAN + timedelta(seconds=15))]
+    figure = show.certificate_timeline(pd.DataFrame(seen, columns=["time", "pod", "serial", "signed", "not_after"]))
+    [panel], [place] = figure.panels, layout(figure.panels).places
+    value, label = panel.x.ticks[-1]
+    middle = place.left + place.width * (value - panel.x.low) / (panel.x.high - panel.x.low)
+    assert middle + text_width(label) / 2 <= WIDTH
 
 
 def test_no_service_has_the_colour_of_what_fails():

@@ -85,6 +85,12 @@ def test_a_question_is_drawn_as_text():
     assert "a &lt; b?" in drawn
 
 
+def test_what_stands_between_backticks_is_drawn_as_code_and_obeyed_nowhere():
+    asked = Prediction(question="What does `get <b>` say, and `what else?", choices=(), measured=str, why="")
+    drawn = predictions.ask("05.1", asked, None)._repr_html_()
+    assert "<code>get &lt;b&gt;</code> say, and `what else?" in drawn
+
+
 def test_a_notebook_takes_an_answer_and_the_last_command_is_evidence(monkeypatch):
     monkeypatch.setenv("LABKIT_HEADLESS", "1")
     monkeypatch.setattr(magics, "_said", "83\n")
