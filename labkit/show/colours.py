@@ -13,7 +13,7 @@ SERVICES = {
     "details": "#E69F00",
     "reviews": "#009E73",
     "ratings": "#CC79A7",
-    "istio-ingressgateway": "#8C6BB1",
+    "istio-ingressgateway": "#D55E00",
     "httpbin": "#56B4E9",
 }
 OTHER = "#888888"

@@ -61,15 +61,10 @@ def side_by_side(texts: Mapping[str, str]) -> Table:
 def _styled(frame: pd.DataFrame) -> Styler:
     left = [{"selector": "th, td", "props": "text-align: left; vertical-align: top; white-space: normal"}]
     addresses = [column for column in frame if frame[column].astype(str).str.startswith("https://").all()]
-    styler = frame.style.set_table_styles(left).format(_plain, escape="html").format(_link, subset=addresses)
+    styler = frame.style.set_table_styles(left).format(escape="html").format(_link, subset=addresses)
     for axis in ("index", "columns"):
         styler = styler.format_index(escape="html", axis=axis).format_index_names(escape="html", axis=axis)
     return styler if frame.index.name else styler.hide(axis="index")
-
-
-def _plain(value: object) -> object:
-    """A number without the zeros that end its decimals."""
-    return f"{round(value, 6) + 0:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else value
 
 
 def _link(address: str) -> str:

@@ -442,7 +442,3 @@ def test_shares_side_by_side_are_drawn_to_one_scale_and_each_is_named(columns):
     figure = show.shares(frame, "any")
     assert [panel.x.title for panel in figure.panels] == [f"{name} (requests)" for name in names]
     assert len({panel.x.high for panel in figure.panels}) == 1
-
-
-def test_no_service_has_the_colour_of_what_fails():
-    assert colours.WRONG not in colours.SERVICES.values()

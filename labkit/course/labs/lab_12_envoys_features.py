@@ -133,7 +133,7 @@ def grpc_is_spread() -> Seen:
     backend.run([*caller.split(), *fortio.split()])
     sent = proxy.endpoint_requests(CALLER, "ping").sub(before, fill_value=0)
     sent = sent[sent > 0]
-    return Seen(len(sent) == 3, f"requests sent: {sent.sum():.0f}; pods of ping that got one: {len(sent)}")
+    return Seen(len(sent) == 3, f"{sent.sum():.0f} requests sent to {len(sent)} pods of ping")
 
 
 PREDICTIONS = (

@@ -163,7 +163,7 @@ LAB = Lab(
                     "The name is found, so look behind it: `%istioctl proxy-config endpoints "
                     "deploy/curl.dns-on` shows where its requests go."
                 ),
-                "It goes nowhere. The ServiceEntry says who answers: `%kubectl get serviceentry books -o yaml`",
+                "Nowhere. Who answers for the host, the ServiceEntry says: `%kubectl get serviceentry books -o yaml`",
                 "Envoy looks the endpoint's name up in DNS. Is there such a Service? `%kubectl get services`",
             ),
             fault=("kubectl apply -f $LABKIT_MANIFESTS/13-fault.yaml",),

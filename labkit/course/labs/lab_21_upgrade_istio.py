@@ -159,7 +159,7 @@ LAB = Lab(
             task=f"A namespace `{MOVED_BY_TAG}` whose pods the new control plane serves, by the tag: curl runs in it.",
             hints=(
                 "A namespace names a tag as it names a revision: by the label `istio.io/rev`.",
-                f"`%istioctl tag list` shows which revision each tag points to: `{TAG}` points to `{CANARY}`.",
+                f"`%istioctl tag list` shows which revision each tag leads to. It is `{TAG}` that leads to `{CANARY}`.",
             ),
             solution=(
                 f"kubectl create namespace {MOVED_BY_TAG}",
@@ -178,7 +178,7 @@ LAB = Lab(
         Exercise(
             task="Back to the old control plane, all of Bookinfo, without touching the namespace's label.",
             hints=(
-                "The label names a tag. A tag can point to another revision: `%istioctl tag set --help`",
+                "The label names a tag. A tag can be led to another revision: `%istioctl tag set --help`",
                 "The revision of the old control plane is called `default`. Which pods notice that a tag has moved?",
             ),
             solution=(f"istioctl tag set {TAG} --revision {istio.DEFAULT} --overwrite", *_RESTART),

@@ -169,7 +169,7 @@ LAB = Lab(
                     "reviews calls ratings. What does its proxy's log say of that? "
                     "`%kubectl logs deploy/reviews-v3 -c istio-proxy --tail=3`"
                 ),
-                "`NC` says that the route names a cluster that this Envoy does not have. The log line says which.",
+                "The flag `NC` says that the route names a cluster that this Envoy has not. Which, the log line says.",
                 "`%kubectl get virtualservice ratings -o yaml` names a subset. `%istioctl analyze` says what is wrong.",
             ),
             fault=(_SUBSETS, _ALL_TO_V3, "kubectl apply -f $LABKIT_MANIFESTS/30-fault-subset.yaml"),

@@ -176,7 +176,7 @@ LAB = Lab(
             task="A shop moved out, and left things in more than one place. Remove all of them.",
             hints=(
                 "`mesh.leftovers.anywhere()` lists them. Which are in a namespace, and which in none?",
-                "A namespace takes with it what is in it. Roles for the whole cluster are in none.",
+                "A namespace takes with it what is in it. Roles for the whole cluster are not.",
             ),
             solution=(
                 "kubectl delete namespace old-shop --ignore-not-found",
