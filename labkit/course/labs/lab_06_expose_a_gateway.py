@@ -64,7 +64,10 @@ PREDICTIONS = (
         question="No Gateway exists yet. What does a request to the ingress gateway's port get?",
         choices=("404", "the connection is cut off", "the page"),
         measured=without_a_gateway,
-        why="Envoy opens a port when a Gateway asks for it; until then nobody listens behind the Service's port.",
+        why=(
+            "Envoy opens a port when a Gateway asks for it; until then nobody listens behind the Service's port. (It is "
+            "cut off, not refused, because the container engine takes each connection before it passes it on.)"
+        ),
     ),
     Prediction(
         question="The manifest names a Gateway that does not exist. What does kubectl apply say?",
