@@ -74,8 +74,8 @@ def recent(pod: str) -> pd.DataFrame:
 def follow(path: str, gateway: str = "deploy/istio-ingressgateway.istio-system", timeout: float = 15) -> pd.DataFrame:
     """Open a page and follow that request from the gateway on, as the proxies logged it, in the order of time.
 
-    The log knows milliseconds: of lines that began in the same one, that of the longer request comes first, for it waits
-    for the other.
+    The log knows milliseconds: of lines that began in the same one, the longer request's comes first, for it waits for
+    the other.
     Columns: proxy (the pod's), direction ("inbound" or "outbound"), authority, request, response_code, milliseconds.
     The lines belong together by `x-request-id`, which Envoy gives to each request at the gateway and which Bookinfo's
     services hand on: https://istio.io/latest/about/faq/#what-is-needed-for-distributed-tracing. Raises LabError where

@@ -65,8 +65,8 @@ PREDICTIONS = (
         choices=("404", "the connection is cut off", "the page"),
         measured=without_a_gateway,
         why=(
-            "Envoy opens a port when a Gateway asks for it; until then nobody listens behind the Service's port. (It is "
-            "cut off, not refused, because the container engine takes each connection before it passes it on.)"
+            "Envoy opens a port when a Gateway asks for it; until then nobody listens behind the Service's port. (It "
+            "is cut off, not refused, because the container engine takes each connection before it passes it on.)"
         ),
     ),
     Prediction(
