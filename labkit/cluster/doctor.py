@@ -55,6 +55,7 @@ def _examine() -> list[Finding]:
         "architecture": _platform,
         "image source": _source,
         "tools": _tools,
+        "commands": _commands,
     }
     seen = _asked(probes, QUICK)
     if any(found.subject == "container engine" and found.status == "good" for found in chain(*seen.values())):
@@ -74,6 +75,7 @@ def can_run_live(findings: Sequence[Finding]) -> bool:
 
 
 TOOLS = {"kind": KIND, "kubectl": KUBERNETES, "istioctl": ISTIO}
+COMMANDS = ("curl", "make", "openssl", "tar")  # what cells ask of this machine beside a shell's usual ones
 
 
 def _without_raising(subject: str, probe: Callable[[], list[Finding]]) -> list[Finding]:
@@ -175,6 +177,11 @@ def _tool(program: str, version: str) -> Finding:
     return Finding(program, f"{version}, {where}", "good")
 
 
+def _commands() -> list[Finding]:
+    absent = 'for each; do command -v "$each" >/dev/null || echo "$each"; done'
+    return [_lacking(backend.run(["sh", "-c", absent, "sh", *COMMANDS], check=False, timeout=QUICK).stdout.split())]
+
+
 # -- judgements ---------------------------------------------------------------------------------
 
 
@@ -229,6 +236,13 @@ def _inotify_limits(limits: Mapping[str, int]) -> Finding:
     if not low:
         return Finding("inotify", value, "good")
     return Finding("inotify", value, "warning", f"`sudo sysctl {low}`, should pods fail with too many open files")
+
+
+def _lacking(commands: Sequence[str]) -> Finding:
+    if not commands:
+        return Finding("commands", ", ".join(COMMANDS), "good")
+    value = f"this machine lacks {', '.join(commands)}, which some cells run"
+    return Finding("commands", value, "warning", f"install {' and '.join(commands)} with the system's package manager")
 
 
 def _published_for(system: str, architecture: str) -> Finding:

@@ -135,6 +135,16 @@ def test_only_what_is_bad_forbids_a_live_mesh():
     assert not doctor.can_run_live([good, bad])
 
 
+def test_a_command_that_cells_run_and_this_machine_lacks_is_named(monkeypatch):
+    monkeypatch.setattr(doctor, "COMMANDS", ("sh", "no-such-command"))
+    [finding] = doctor._commands()
+    assert finding.status == "warning"
+    assert "no-such-command" in finding.value
+    assert "sh," not in finding.value
+    monkeypatch.setattr(doctor, "COMMANDS", ("sh",))
+    assert doctor._commands() == [Finding("commands", "sh", "good")]
+
+
 @pytest.fixture
 def healthy(monkeypatch):
     """Every probe answers at once."""
@@ -170,6 +180,7 @@ def test_every_finding_that_is_not_good_has_a_remedy():
         doctor._cpus(1),
         doctor._inotify_limits({"max_user_watches": 1, "max_user_instances": 1}),
         doctor._published_for("plan9", "mips"),
+        doctor._lacking(["make", "openssl"]),
         doctor._silent("container engine"),
     ]
     assert all(finding.status != "good" and finding.remedy for finding in judged)

@@ -101,7 +101,7 @@ PREDICTIONS = (
     ),
 )
 
-_LOGS = "kubectl logs --namespace outside --selector app=visitor --tail -1 --prefix=false --max-log-requests 5"
+_LOGS = "kubectl logs --namespace outside --selector app=visitor --tail -1"
 _RESTART = tuple(
     command
     for name in bookinfo.DEPLOYMENTS
