@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 LABKIT := $(BIN)/labkit
 UV     ?= uv
 AGAIN  := 3
-BESIDE := 21-*
+BESIDE := 2[14]-*
 BOTH   := --numprocesses 2 --dist loadfile
 PYTEST := $(BIN)/python -m pytest --durations=15 --nbval-sanitize-with tests/sanitize.cfg
 LIVE_PYTEST = $(PYTEST) --verbose --nbval-lax -m live
@@ -39,8 +39,8 @@ test-unit: $(READY)
 test-recorded: $(READY)
 	@$(PYTEST) $(BOTH) --verbose --nbval notebooks
 
-# Notebooks and tests of a live mesh wait more than they work: each have a cluster, and both run at the same time. The
-# longest notebook, and those that run a second time, in any order, run beside the others' first time.
+# Notebooks and tests of a live mesh wait more than they work: each have a cluster, and both run at the same time. Two
+# of the longest notebooks, and those that run a second time, in any order, run beside the others' first time.
 # LIVE=--require-live: fail where no mesh can be brought up; LIVE=--seed=1: the draws and the order of an earlier run;
 # AGAIN=99: all notebooks a second time, and every case of what is drawn
 test-live: $(READY)

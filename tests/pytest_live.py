@@ -1,7 +1,7 @@
 """The live group: the notebooks in order, some once more in any order, then tests/live, on a cluster of their own.
 
 `make test-live` runs two parts side by side, each on a cluster, as they wait more than they work: the notebooks in
-their order, and beside them the longest of them, the second time and the tests. What would take an hour for every lab
+their order, and beside them two of the longest, the second time and the tests. What would take an hour for every lab
 is drawn: N notebooks a second time, and N cases of each test marked `drawn`.
 
 It runs where `labkit doctor` finds nothing bad; elsewhere it is skipped, and the last lines of the run say why.
