@@ -83,7 +83,7 @@ def told(notebook: Path) -> float:
 
 def tell(notebook: Any, seconds: float, cores: int) -> None:
     """Write into a notebook's section Time how long it takes to read, and how long its cells ran."""
-    told = f"Reading {ceil(_reading(notebook.cells))} min. Running {_rounded(seconds)} on {cores} cores"
+    told = f"Reading {round(_reading(notebook.cells))} min. Running {_rounded(seconds)} on {cores} cores"
     for cell in notebook.cells:
         if cell.source.startswith("## Time"):
             cell.source = _TIME.sub(told, cell.source)

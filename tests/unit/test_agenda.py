@@ -53,9 +53,9 @@ def timed(line: str) -> nbformat.NotebookNode:
 def test_a_notebook_tells_how_long_it_takes(tmp_path, seconds, written):
     notebook = timed("Reading 1 min. Running 1 s on two cores; downloads come on top.")
     agenda.tell(notebook, seconds, cores=4)
-    assert f"Reading 4 min. Running {written} on 4 cores; downloads come on top." in notebook.cells[0].source
+    assert f"Reading 3 min. Running {written} on 4 cores; downloads come on top." in notebook.cells[0].source
     nbformat.write(notebook, tmp_path / "lab.ipynb")
-    assert agenda.told(tmp_path / "lab.ipynb") == pytest.approx(4 + seconds / 60, abs=0.5)
+    assert agenda.told(tmp_path / "lab.ipynb") == pytest.approx(3 + seconds / 60, abs=0.5)
 
 
 def test_a_notebook_that_does_not_tell_is_named(tmp_path):
