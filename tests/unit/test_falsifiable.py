@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
+from functools import cache
+
 import nbformat
 import pytest
 
@@ -13,6 +17,7 @@ from labkit.recordings.files import Mark
 from labkit.recordings.replay import Replay
 from labkit.settings import NOTEBOOKS
 
+CHECK = re.compile(r'check\("([\d.]+)"\)')
 RECORDED = {path.name[:2]: path for path in files.recordings()}
 
 
@@ -32,15 +37,16 @@ def lab(request, alone):
     return request.param
 
 
-def reports(number: str, of: str) -> list[tuple[Mark, Report]]:
-    """What each cell that asks for this check got, from the top of the notebook to its end."""
-    mesh, found = Replay(), []
+@cache  # a lab is played back once for its own check and for those of its exercises
+def reports(number: str) -> dict[str, list[tuple[Mark, Report]]]:
+    """What each cell that asks for a check got, from the top of the notebook to its end, by check."""
+    mesh, found = Replay(), defaultdict(list)
     with backend.use(mesh):
         session.enter(number)
         for n, mark in enumerate(files.head(RECORDED[number]).cells):
             session.begin_cell(mark.source, mark.cell)
-            if mark.source == f'check("{of}")':
-                found.append((mark, verbs.check(of)))
+            if asked := CHECK.fullmatch(mark.source):
+                found[asked[1]].append((mark, verbs.check(asked[1])))
             elif mark.enters or n:
                 mesh._settle()
             session.end_cell()
@@ -48,14 +54,14 @@ def reports(number: str, of: str) -> list[tuple[Mark, Report]]:
 
 
 def test_a_labs_check_fails_at_its_start_and_passes_at_its_end(lab):
-    first, *_, last = [report for _, report in reports(lab.number, lab.number)]
+    first, *_, last = [report for _, report in reports(lab.number)[lab.number]]
     assert [result.claim for result in first.results if result.passed] == []
     assert last.passed
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_an_exercises_check_fails_before_its_solution_and_at_a_wrong_answer_and_passes_after_it(alone, exercise):
-    seen = reports(exercise[:2], exercise)
+    seen = reports(exercise[:2])[exercise]
     first, *_, last = [report for _, report in seen]
     wrong = [report for mark, report in seen if mark.aside]
     assert not first.passed
