@@ -178,8 +178,7 @@ def _tool(program: str, version: str) -> Finding:
 
 
 def _commands() -> list[Finding]:
-    absent = 'for each; do command -v "$each" >/dev/null || echo "$each"; done'
-    return [_lacking(backend.run(["sh", "-c", absent, "sh", *COMMANDS], check=False, timeout=QUICK).stdout.split())]
+    return [_lacking([command for command in COMMANDS if backend.which(command) is None])]
 
 
 # -- judgements ---------------------------------------------------------------------------------
