@@ -4,6 +4,10 @@
 their order, and beside them two of the longest, the second time and the tests. What would take an hour for every lab
 is drawn: N notebooks a second time, and N cases of each test marked `drawn`.
 
+On a live mesh a request may be lost by chance, such as one that meets a connection as it closes. With --retry a
+notebook that failed runs once more, from its beginning and after all others. The run fails where it fails again, and
+tells in its last lines what failed the first time.
+
 It runs where `labkit doctor` finds nothing bad; elsewhere it is skipped, and the last lines of the run say why.
 What it started it ends. Nothing a test does reaches the reader's own cluster or home.
 """
@@ -33,9 +37,11 @@ NOTEBOOKS = ROOT / "notebooks"
 HOMES = ROOT / ".cache"
 CLUSTER = "istio-lab-test"
 AGAIN = " (again)"
+RETRY = " (retry)"
 
 READY = pytest.StashKey[bool]()
 SKIPPED = pytest.StashKey[str]()
+RETRIED = pytest.StashKey[set[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--first", default="*", metavar="GLOB", help="which notebooks run a first time here; the others do elsewhere"
     )
     group.addoption("--seed", type=int, help="the draws and the order of the second time, as an earlier run printed it")
+    group.addoption("--retry", action="store_true", help="run a notebook that failed once more, after all others")
     group.addoption("--require-live", action="store_true", help="fail where the live group cannot run")
     group.addoption("--cluster", default=CLUSTER, metavar="NAME", help=f"the group's own cluster ({CLUSTER})")
     group.addoption("--keep-cluster", action="store_true", help=f"leave the group's cluster, and its home in {HOMES}")
@@ -135,12 +142,35 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         _begin(item.session)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # around the other one, which must see the failure
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     report = yield
-    if report.failed and _turn(item) in (1, 2) and not _cluster_is_up():
+    if not (report.failed and _turn(item) in (1, 2)):
+        return report
+    if not _cluster_is_up():
         item.config.stash[SKIPPED] = f"there is no cluster since {report.nodeid} failed (fix: what that says)"
+    elif item.config.option.retry and not item.parent.nodeid.endswith(RETRY):
+        _run_once_more(item)
+        report.outcome = "retried"
     return report
+
+
+def _run_once_more(item: pytest.Item) -> None:
+    """The whole notebook of this cell, after all that is still to run."""
+    nodeid = item.parent.nodeid + RETRY
+    retried = item.config.stash.setdefault(RETRIED, set())
+    if nodeid in retried:
+        return
+    retried.add(nodeid)
+    cells = list(IPyNbFile.from_parent(item.parent.parent, path=item.path, nodeid=nodeid).collect())
+    for cell in cells:
+        cell.add_marker("live")
+    item.session.items += cells
+    item.session.testscollected += len(cells)
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict]] | None:
+    return ("retried", "R", ("RETRIED", {"yellow": True})) if report.outcome == "retried" else None
 
 
 def _cluster_is_up() -> bool:
@@ -203,7 +233,10 @@ def _labkit(config: pytest.Config, command: str) -> int:
 # -- what the last lines say --------------------------------------------------------------------
 @pytest.hookimpl(trylast=True)  # after the slowest tests, where it is not scrolled away
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One line for each group that did not run in full, with its reason."""
+    """What failed before it was tried once more; one line for each group that did not run in full, with its reason."""
+    for report in terminalreporter.getreports("retried"):
+        terminalreporter.section(f"failed the first time: {report.nodeid}", sep="_", yellow=True)
+        terminalreporter.write_line(report.longreprtext)
     missed = Counter((_group(report.nodeid), _reason(report)) for report in terminalreporter.getreports("skipped"))
     if missed:
         terminalreporter.section("not run")
@@ -214,7 +247,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _group(nodeid: str) -> str:
-    file = nodeid.partition("::")[0]
+    file = nodeid.partition("::")[0].removesuffix(RETRY)
     if file.endswith(AGAIN):
         return "notebooks, again"
     return "notebooks" if file.endswith(".ipynb") else file

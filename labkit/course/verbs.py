@@ -14,7 +14,7 @@ import yaml
 
 from labkit import backend, session
 from labkit.course import components, labs
-from labkit.course.checks import Report
+from labkit.course.checks import Check, Report
 from labkit.course.lab import Lab
 from labkit.errors import LabError
 from labkit.mesh import authority, istio, leftovers, objects
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOTICED = 30.0  # seconds in which a planted fault shows
+APART = 1.0  # seconds between the two looks that tell a fault from chance
 STAGES = ("cluster", "istio", "bookinfo")
 # kubectl notes when it restarted a Deployment to the second: within the same one it refuses to restart it again
 RESTARTED = "restart has already been triggered within the past second"
@@ -148,12 +149,20 @@ def break_it(number: str, report: Listener) -> str:
             _run(command)
         backend.wait(
             "A symptom of the fault",
-            observe=lambda: all(check.holds_now() for check in exercise.checks),
-            done=lambda well: not well,
-            state=lambda well: "all is well so far",
+            observe=lambda: _stays_broken(exercise.checks),
+            done=lambda broken: broken,
+            state=lambda broken: "all is well so far",
             timeout=NOTICED,
         )
     return exercise.task
+
+
+def _stays_broken(checks: tuple[Check, ...]) -> bool:
+    """Whether a claim fails twice: once may be chance, while the fault is still on its way to the proxies."""
+    if all(check.holds_now() for check in checks):
+        return False
+    backend.sleep(APART)
+    return not all(check.holds_now() for check in checks)
 
 
 def hint(number: str) -> str:

@@ -170,6 +170,34 @@ def test_without_a_cluster_the_rest_is_not_tried(course, tmp_path, cluster):
     assert events[3:-1] == ([FIRST[1], LIVE_TEST] if cluster else [])
 
 
+ONCE = """
+from pathlib import Path
+mark = Path({mark!r})
+mark.write_text(mark.read_text() + "x" if mark.exists() else "x")
+assert len(mark.read_text()) > {fails}
+"""
+
+
+@pytest.mark.parametrize("number", ["00", "01"])  # one that others follow, and the last one
+@pytest.mark.parametrize(("fails", "expected"), [(1, pytest.ExitCode.OK), (2, pytest.ExitCode.TESTS_FAILED)])
+def test_a_notebook_that_fails_runs_once_more_and_no_more(course, tmp_path, capfd, number, fails, expected):
+    tries = tmp_path / "tries"
+    cells = [new_code_cell(ONCE.format(mark=str(tries), fails=fails), execution_count=1), new_code_cell("1")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{number}.ipynb")
+    status, events = course("--retry", "--ignore-glob=*test_a*")
+    assert status == expected
+    assert len(tries.read_text()) == 2
+    retried = [f"notebooks/{number}.ipynb (retry)::Cell {n}" for n in (0, 1)]
+    assert [event for event in events if number in event] == (retried if fails == 1 else [])
+    assert f"failed the first time: notebooks/{number}.ipynb::Cell 0" in capfd.readouterr().out
+
+
+def test_a_notebook_that_fails_runs_once_more_only_if_asked(course, tmp_path):
+    broken = new_notebook(cells=[new_code_cell("1 / 0", execution_count=1)])
+    nbformat.write(broken, tmp_path / "notebooks" / "00.ipynb")
+    assert course()[0] == course("--retry")[0] == pytest.ExitCode.TESTS_FAILED
+
+
 def test_without_an_engine_there_is_no_cluster(monkeypatch):
     from labkit.cluster import kind
     from labkit.errors import LabError

@@ -201,6 +201,17 @@ def test_a_fault_that_nobody_notices_is_an_error(breakable, monkeypatch):
         verbs.break_it("05.2", lambda event: None)
 
 
+def test_a_look_that_fails_by_chance_is_not_the_fault(breakable, monkeypatch):
+    cluster, exercise = breakable
+    looks = iter([False, True, True, False, False])
+    seen = replace(exercise, checks=(Check(claim="it works", observe=lambda: Seen(next(looks), "")),))
+    monkeypatch.setattr(labs, "exercise", lambda number: seen)
+    monkeypatch.setattr(cluster, "sleep", lambda seconds: None, raising=False)
+    with backend.use(cluster):
+        verbs.break_it("05.2", lambda event: None)
+    assert list(looks) == []
+
+
 def test_a_task_of_another_kind_has_nothing_to_break():
     with pytest.raises(LabError, match="nothing to break"):
         verbs.break_it("05.1", lambda event: None)
