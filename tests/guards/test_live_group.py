@@ -99,13 +99,6 @@ def test_the_first_time_can_run_elsewhere_and_the_second_here(course, first, exp
     assert events == [UNIT, "down", "images", *expected, *AGAIN, LIVE_TEST, "down"]
 
 
-def test_two_groups_have_each_notebook_once_a_first_time(course, tmp_path):
-    """As the Makefile divides them."""
-    here = [event for event in course(f"--ignore-glob={tmp_path}/*/01*")[1] if event in FIRST]
-    there = [event for event in course("--again=2", "--first=01*")[1] if event in FIRST]
-    assert sorted(here + there) == FIRST
-
-
 def test_one_of_two_is_drawn_by_the_seed(course):
     draws = [[event for event in course("--again=1", f"--seed={seed}")[1] if "(again)" in event] for seed in SEEDS]
     assert draws == [[each] for each in AGAIN]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pytest_live import CLUSTER
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE = shutil.which("make")
@@ -35,8 +36,33 @@ def test_make_alone_lists_every_target():
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
 def test_no_target_is_named_that_is_not_there(name):
     named = set(re.findall(r"`make ([\w-]+)", (ROOT / name).read_text()))
-    parts_of_test = {"test-live", "live-notebooks", "live-tests"}
+    parts_of_test = {"test-live", "live-notebooks", "live-advanced", "live-tests"}
     assert named - TARGETS - parts_of_test <= {"environment"}  # a file's name
+
+
+def parts_of_the_live_group() -> dict[str, str]:
+    """The targets that run side by side → the command of each."""
+    side_by_side = re.search(r"--jobs \$\(PARTS\) (.+)", (ROOT / "Makefile").read_text())[1].split()
+    return {name: make("--dry-run", name).stdout for name in side_by_side}
+
+
+def test_each_notebook_runs_a_first_time_in_one_part_of_the_live_group():
+    firsts = [re.search(r"--first='(.+?)'", command) for command in parts_of_the_live_group().values()]
+    globs = [first[1] for first in firsts if first]
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        assert sum(notebook.match(glob) for glob in globs) == 1, notebook.name
+
+
+def test_parts_of_the_live_group_share_no_cluster_and_no_port():
+    commands = parts_of_the_live_group().values()
+    assert len({"".join(re.findall(r"--cluster=(\S+)", command)) for command in commands}) == len(commands)
+    assert len({"".join(re.findall(r"LABKIT_PORT:-(\d+)", command)) for command in commands}) == len(commands)
+
+
+def test_ci_ends_the_cluster_of_each_part_of_the_live_group():
+    ended = re.search(r"for cluster in (.+); do", (ROOT / ".ci" / "run").read_text())[1].split()
+    used = re.findall(r"--cluster=(\S+)", "".join(parts_of_the_live_group().values()))
+    assert sorted(ended) == sorted([CLUSTER, *used])
 
 
 @pytest.fixture
