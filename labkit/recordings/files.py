@@ -266,7 +266,8 @@ def _as_json(call: Call, long: _Long) -> dict[str, Any]:
         name: {"long": long.place(value)} if isinstance(value, str) and len(value) > LONG else value
         for name, value in call.answer.items()
     }
-    return {**asdict(replace(call, answer={})), "answer": answer}
+    told = {**asdict(replace(call, answer={})), "answer": answer, "clocks": list(call.clocks)}
+    return {name: value for name, value in told.items() if name not in _USUAL or value != _USUAL[name]}
 
 
 def _call(found: dict[str, Any], long: str) -> Call:
@@ -300,6 +301,7 @@ _CALL = {
     "sequence": str, "kind": str, "request": {...: shapes.anything}, "answer": {...: shapes.anything},
     "start": float, "seconds": float, "clocks": [float], "changes": bool,
 }  # fmt: skip
+_USUAL: dict[str, Any] = {"sequence": "", "clocks": [], "changes": False}  # of most calls, and not written down
 _PLACE = {"long": (shapes.count, shapes.count)}
 _TEXT = shapes.either(str, _PLACE)
 _ERROR = {"error": shapes.either(
@@ -359,7 +361,8 @@ def _cells(lines: Sequence[bytes], names: Sequence[str], packed: int) -> list[_C
 
 
 def _checked_call(found: Any, where: str) -> dict[str, Any]:
-    call = shapes.checked(found, _CALL, where)
+    told = shapes.checked(found, {...: shapes.anything}, where)
+    call = shapes.checked({**_USUAL, **told}, _CALL, where)
     answer = call["answer"]
     shape = _ERROR if "error" in answer else _ANSWERS.get(call["kind"], {...: shapes.anything})
     shapes.checked(answer, shape, f"{where}, answer")
