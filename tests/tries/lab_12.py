@@ -15,14 +15,14 @@ TRIES = {
         wrong=(
             "kubectl patch destinationrule reviews --type=json --patch "
             """'[{"op": "replace", "path": "/spec/trafficPolicy/loadBalancer/consistentHash", """
-            """"value": {"httpCookie": {"name": "user", "ttl": "0s"}}}]'""",
+            """"value": {"useSourceIp": true}}]'""",
         ),
-        why="A parameter in the address is no cookie, and who brings no cookie is led anywhere.",
-        fails={"hashes the parameter": "hashes nothing", "each user's requests": "several pods"},
+        why="All of this caller's requests reach one pod, whoever the user is.",
+        fails={"hashes the parameter": "hashes nothing"},
         right=(
             "kubectl patch destinationrule reviews --type=json --patch "
             """'[{"op": "replace", "path": "/spec/trafficPolicy/loadBalancer/consistentHash", """
-            """"value": {"httpQueryParameterName": "user", "maglev": {}}}]'""",
+            """"value": {"httpQueryParameterName": "user", "maglev": {"tableSize": 65537}}}]'""",
         ),
     ),
     "12.2": Tries(

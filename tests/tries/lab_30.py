@@ -5,7 +5,7 @@ from __future__ import annotations
 from tries import Tries
 
 _SUBSET = """'[{"op": "replace", "path": "/spec/http/0/route/0/destination/subset", "value": "%s"}]'"""
-_HOSTS = """'[{"op": "replace", "path": "/spec/egress/0/hosts", "value": ["%s", "istio-system/*"]}]'"""
+_HOST = """'[{"op": "add", "path": "/spec/egress/0/hosts/-", "value": "%s"}]'"""
 
 TRIES = {
     "30.1": Tries(
@@ -46,9 +46,9 @@ TRIES = {
         right=("kubectl patch virtualservice reviews --type=json --patch " + _SUBSET % "v2",),
     ),
     "30.5": Tries(
-        wrong=("kubectl patch sidecar productpage --type=json --patch " + _HOSTS % "./reviews",),
-        why="Hosts are compared as they are written, and no host is called reviews alone; details is missing now, too.",
+        wrong=("kubectl patch sidecar productpage --type=json --patch " + _HOST % "./reviews.default",),
+        why="Hosts are compared as they are written out, to the end, and that of reviews does not end there.",
         fails={"the page has its reviews": "currently unavailable", "Envoy knows reviews": "has clusters of"},
-        right=("kubectl patch sidecar productpage --type=json --patch " + _HOSTS % "./*",),
+        right=("kubectl patch sidecar productpage --type=json --patch " + _HOST % "./*",),
     ),
 }

@@ -6,7 +6,6 @@ from tries import Tries
 from tries.steps import CLIENT, apply, ours
 
 _PRINCIPAL = """'[{"op": "replace", "path": "/spec/rules/0/from/0/source/principals", "value": ["%s"]}]'"""
-_PRODUCTPAGE = "kubectl rollout status deployment/productpage-v1 --timeout=120s"
 
 TRIES = {
     "31.1": Tries(
@@ -63,18 +62,15 @@ TRIES = {
         ),
     ),
     "31.5": Tries(
-        wrong=(
-            "kubectl label namespace default istio-injection=enabled --overwrite",
-            "kubectl rollout restart deployment/productpage-v1",
-            _PRODUCTPAGE,
-        ),
-        why="The namespace had its label all the time, and the pod's own label beats it, in a new pod, too.",
+        wrong=("kubectl label pod --selector app=productpage sidecar.istio.io/inject=true --overwrite",),
+        why="A pod is injected as it is made, and the template still makes pods with the other label.",
         fails={"three pages are complete": "currently unavailable", "has a sidecar": "^0 of"},
         right=(
-            "kubectl patch deployment productpage-v1 --patch "
-            """'{"spec": {"template": {"metadata": {"labels": {"sidecar.istio.io/inject": "true"}}}}}'""",
-            _PRODUCTPAGE,
-            "kubectl wait --for=delete pod --selector app=productpage,sidecar.istio.io/inject=false --timeout=90s",
+            """old=$(kubectl get pods --selector app=productpage -o name)
+kubectl patch deployment productpage-v1 \\
+    --patch '{"spec": {"template": {"metadata": {"labels": {"sidecar.istio.io/inject": "true"}}}}}'
+kubectl rollout status deployment/productpage-v1 --timeout=120s
+kubectl wait --for=delete $old --timeout=90s""",
         ),
     ),
 }
