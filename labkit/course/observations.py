@@ -26,10 +26,23 @@ def page_has_its_reviews() -> Seen:
 
 
 def pages_are_complete(times: int) -> Seen:
-    """So many pages; of a dozen some are, all but surely, by the versions that ask ratings."""
+    """So many pages, none of which says that something is unavailable."""
+    return _complete([bookinfo.fetch() for _ in range(times)])
+
+
+def pages_have_their_stars(times: int) -> Seen:
+    """Of a dozen pages some have stars, all but surely: two of three versions of reviews ask ratings. Where no page
+    complains and none has stars, nobody asks them any more."""
     pages = [bookinfo.fetch() for _ in range(times)]
+    complete = _complete(pages)
+    if complete.passed and not any(page.stars for page in pages):
+        return Seen(False, f"no page of {times} has stars")
+    return complete
+
+
+def _complete(pages: list[bookinfo.Page]) -> Seen:
     lacking = {page.error or str(page.status) for page in pages if page.error or page.status != 200}
-    return Seen(not lacking, f"of {times} pages: {', '.join(sorted(lacking)) or 'nothing is missing'}")
+    return Seen(not lacking, f"of {len(pages)} pages: {', '.join(sorted(lacking)) or 'nothing is missing'}")
 
 
 def pods_that_answered(answers: pd.DataFrame) -> str:

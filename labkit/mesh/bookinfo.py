@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +21,7 @@ PORT = 9080
 _PODS = "app in (productpage,details,reviews,ratings)"
 _ADDED = {"lifecycle", "livenessProbe", "readinessProbe"}
 TITLE = "Simple Bookstore App"
+STARS = "glyphicon-star"  # what the page draws where a review has a rating
 # as `deployments` reads them from the release: for what is said where none is there yet
 DEPLOYMENTS = ("details-v1", "productpage-v1", "ratings-v1", "reviews-v1", "reviews-v2", "reviews-v3")
 
@@ -29,7 +30,7 @@ DEPLOYMENTS = ("details-v1", "productpage-v1", "ratings-v1", "reviews-v1", "revi
 class Page:
     """The product page as a browser would get it. `reviews` is the pod that wrote its reviews, "" if none did.
 
-    `error` is what the page itself says is not available, "" if nothing.
+    `error` is what the page itself says is not available, "" if nothing. `stars`: whether a review has a rating.
     """
 
     status: int
@@ -37,6 +38,7 @@ class Page:
     reviews: str
     seconds: float
     error: str = ""
+    stars: bool = field(default=False, repr=False)
 
 
 def manifest() -> Path:
@@ -169,6 +171,7 @@ def fetch(path: str = PAGE, headers: dict[str, str] | None = None, timeout: floa
         reviews[0] if reviews else "",
         round(answer.seconds, 3),
         error[0] if error else "",
+        STARS in answer.text,
     )
 
 

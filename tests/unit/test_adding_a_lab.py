@@ -1,4 +1,4 @@
-"""A lab more is a notebook, a lab file, a manifest and a recording; nothing else has to know of it."""
+"""A lab more is a notebook, a lab file, a manifest, tries and a recording; nothing else has to know of it."""
 
 from __future__ import annotations
 
@@ -58,6 +58,8 @@ def add_a_lab(folder: Path) -> None:
     lab.with_name(f"lab_{NEW}_one_more.py").write_text(renumbered(lab.read_text()))
     for manifest in (folder / "manifests").glob(f"{OLD}-*"):
         shutil.copy(manifest, manifest.with_name(manifest.name.replace(OLD, NEW, 1)))
+    tries = folder / "tests" / "tries" / f"lab_{OLD}.py"
+    tries.with_name(f"lab_{NEW}.py").write_text(renumbered(tries.read_text()))
     record(notebook.stem, new, folder / "notebooks" / "recordings")
 
 
@@ -90,10 +92,10 @@ def in_the_new(document: Any) -> Any:
     return [in_the_new(each) for each in document] if isinstance(document, list) else document
 
 
-def test_it_touches_four_places_and_changes_no_file(copy):
+def test_it_touches_five_places_and_changes_no_file(copy):
     touched = git(copy, "ls-files", "-z", "--others", "--modified", "--exclude-standard")
     places = {Path(name).parent.as_posix() for name in touched}
-    assert places == {"labkit/course/labs", "manifests", "notebooks", "notebooks/recordings"}
+    assert places == {"labkit/course/labs", "manifests", "notebooks", "notebooks/recordings", "tests/tries"}
     assert git(copy, "ls-files", "-z", "--modified") == []
 
 
@@ -109,8 +111,8 @@ PYTEST = ("-m", "pytest", "--quiet", "-p", "no:cacheprovider")
 
 
 def test_it_is_a_lab_of_the_course(copy):
-    suites = [f"tests/unit/test_{name}.py" for name in ("course", "falsifiable", "recording")]
-    assert " passed" in run(copy, *PYTEST, "-k", f"{NEW} or order or recorded", *suites)
+    suites = [f"tests/unit/test_{name}.py" for name in ("course", "falsifiable", "recording", "tries")]
+    assert " passed" in run(copy, *PYTEST, "-k", f"{NEW} or order or recorded or its_tries", *suites)
     assert "matches" in run(copy, "-m", "labkit.cli", "record", "--check", NEW)
 
 

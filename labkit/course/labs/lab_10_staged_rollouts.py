@@ -44,8 +44,12 @@ def everybody_sees_v3() -> Seen:
 
 
 def envoy_sends_a_quarter_to_v2() -> Seen:
-    weights = reviews_weights(proxy.snapshot(CALLER))
-    return Seen(weights == CANARY, _told(weights))
+    """Of all requests: a route before the last one, as for one user, has to share them out alike."""
+    held = proxy.snapshot(CALLER)
+    weights = reviews_weights(held)
+    others = [each for each in map(_weights, _routes_to_reviews(held)[:-1]) if each != weights]
+    told = "; ".join([_told(weights), *(f"another route sends {_each(other)}" for other in others)])
+    return Seen(weights == CANARY and not others, told)
 
 
 def a_quarter_of_the_pages_show_v2() -> Seen:
@@ -67,7 +71,11 @@ def v3_gets_a_copy_of_each() -> Seen:
 
 def reviews_weights(held: proxy.Snapshot) -> dict[str, float]:
     """What share of the requests for reviews goes to which subset ("" for none), as Envoy has it."""
-    action = _last_route_to_reviews(held).get("route", {})
+    return _weights(_last_route_to_reviews(held))
+
+
+def _weights(route: Mapping[str, Any]) -> dict[str, float]:
+    action = route.get("route", {})
     if not action:
         return {}
     clusters = action.get("weighted_clusters", {}).get("clusters") or [{"name": action.get("cluster", ""), "weight": 1}]
@@ -88,9 +96,13 @@ def _fraction(runtime: Mapping[str, Any]) -> float:
 
 def _last_route_to_reviews(held: proxy.Snapshot) -> dict[str, Any]:
     """The route for all requests that no other one matches; empty where Envoy has none."""
+    return [{}, *_routes_to_reviews(held)][-1]
+
+
+def _routes_to_reviews(held: proxy.Snapshot) -> list[dict[str, Any]]:
     on_its_port = held.sections["routes"].get("9080", {}).get("virtual_hosts", [])
     hosts = [host for host in on_its_port if host["name"].startswith(f"reviews.{NAMESPACE}.")]
-    return hosts[0]["routes"][-1] if hosts else {}
+    return hosts[0]["routes"] if hosts else []
 
 
 def _subset(cluster: str) -> str:
@@ -99,8 +111,12 @@ def _subset(cluster: str) -> str:
 
 
 def _told(weights: Mapping[str, float]) -> str:
-    each = ", ".join(f"{share:.0%} to {subset or 'any version'}" for subset, share in sorted(weights.items()))
-    return f"productpage's Envoy sends {each or 'nothing'}"
+    return f"productpage's Envoy sends {_each(weights)}"
+
+
+def _each(weights: Mapping[str, float]) -> str:
+    told = ", ".join(f"{share:.0%} to {subset or 'any version'}" for subset, share in sorted(weights.items()))
+    return told or "nothing"
 
 
 def _counted(versions: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from labkit import backend, session
 from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
-from labkit.course.observations import page_has_its_reviews, pages_are_complete
+from labkit.course.observations import page_has_its_reviews, pages_have_their_stars
 from labkit.course.predictions import Prediction, nearest
 from labkit.mesh import access_log, bookinfo, istio, objects, proxy
 from labkit.settings import NAMESPACE
@@ -174,7 +174,9 @@ LAB = Lab(
             ),
             fault=(_SUBSETS, _ALL_TO_V3, "kubectl apply -f $LABKIT_MANIFESTS/30-fault-subset.yaml"),
             solution=("kubectl delete virtualservice ratings --ignore-not-found",),
-            checks=(Check(claim="twelve pages have their stars", observe=partial(pages_are_complete, 12), within=5),),
+            checks=(
+                Check(claim="twelve pages have their stars", observe=partial(pages_have_their_stars, 12), within=5),
+            ),
         ),
         Exercise(
             task=(

@@ -9,7 +9,7 @@ from typing import Any
 from labkit.course import components
 from labkit.course.checks import Check, Seen
 from labkit.course.lab import Exercise, Lab
-from labkit.course.observations import pages_are_complete
+from labkit.course.observations import pages_are_complete, pages_have_their_stars
 from labkit.course.predictions import Prediction
 from labkit.mesh import objects, traffic
 from labkit.mesh.workloads import PROXY, running_containers
@@ -22,14 +22,29 @@ CURL = "cluster.local/ns/default/sa/curl"
 def patient_is_ready() -> Seen:
     pods = _staying("patient")
     ready = [pod for pod in pods if objects.is_serving(pod)]
-    return Seen(bool(pods) and ready == pods, f"{len(ready)} of {len(pods)} pods of patient are ready")
+    asked = all(map(_is_probed, pods))
+    told = f"{len(ready)} of {len(pods)} pods of patient are ready" + ("" if asked else ", and no probe asks them")
+    return Seen(bool(pods) and ready == pods and asked, told)
+
+
+def _is_probed(pod: dict[str, Any]) -> bool:
+    """Whether an application's container has a readiness probe: one without is ready as soon as it runs."""
+    return any("readinessProbe" in each for each in pod["spec"]["containers"] if each["name"] != PROXY)
 
 
 def plain_text_is_refused() -> Seen:
+    """One rule is for the whole namespace, and none, be it for some pods or for a port, says anything but STRICT."""
     found = objects.list_("peerauthentications", NAMESPACE, group="security.istio.io")
     modes = {item["metadata"]["name"]: item["spec"].get("mtls", {}).get("mode", "UNSET") for item in found}
-    told = ", ".join(f"{name}: {mode}" for name, mode in sorted(modes.items())) or "none"
-    return Seen(modes.get("default") == "STRICT" and set(modes.values()) == {"STRICT"}, f"PeerAuthentications: {told}")
+    at_ports = {
+        f"{item['metadata']['name']} at port {port}": each.get("mode", "UNSET")
+        for item in found
+        for port, each in item["spec"].get("portLevelMtls", {}).items()
+    }
+    for_all = any("selector" not in item["spec"] for item in found)
+    told = ", ".join(f"{name}: {mode}" for name, mode in sorted({**modes, **at_ports}.items())) or "none"
+    strict = {*modes.values(), *at_ports.values()} == {"STRICT"}
+    return Seen(for_all and strict, f"PeerAuthentications: {told}")
 
 
 def patient_serves_curl() -> Seen:
@@ -189,7 +204,7 @@ LAB = Lab(
             fault=(_STRICT, _FRESH, "kubectl apply -f $LABKIT_MANIFESTS/31-fault-principal.yaml"),
             solution=("kubectl apply -f $LABKIT_MANIFESTS/31-ratings-from-reviews.yaml",),
             checks=(
-                Check(claim="twelve pages have their stars", observe=partial(pages_are_complete, 12), within=5),
+                Check(claim="twelve pages have their stars", observe=partial(pages_have_their_stars, 12), within=5),
                 Check(claim="ratings refuse curl", observe=ratings_refuse_curl, within=5),
             ),
         ),
