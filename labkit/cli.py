@@ -144,8 +144,8 @@ def images() -> None:
     from labkit.cluster.source import ensure_release
 
     progress, source = _progress(), sources.choose()
-    source.tool("kind", progress)
-    source.tool("kubectl", progress)
+    for program in ("kind", "kubectl", "helm"):
+        source.tool(program, progress)
     ensure_release(source, progress)
     print(source.node_image(progress))
 

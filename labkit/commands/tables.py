@@ -1,6 +1,7 @@
-"""What kubectl 1.35 and istioctl 1.31 can be told. A test compares each table with the programs' own `--help`.
+"""What kubectl 1.35, istioctl 1.31 and helm 4.3 can be told. A test compares each table with the program's `--help`.
 
 https://kubernetes.io/docs/reference/kubectl/generated/ · https://istio.io/latest/docs/reference/commands/istioctl/
+https://helm.sh/docs/helm/
 """
 
 from __future__ import annotations
@@ -171,5 +172,23 @@ ISTIOCTL = Program(
         "ztunnel-config": {"f": "file"},
         "ztunnel-config log": {"r": "reset"},
     },
+    switched={},
+)  # fmt: skip
+
+# What a verb of helm's does to files on this machine counts as a change, as with `kubectl config`
+HELM = Program(
+    verbs={
+        **_all(LOOKS, "completion env help history lint list pull search show status template verify version"),
+        **_all(CHANGES, "create install package push rollback test uninstall upgrade"),
+        "dependency": _all(LOOKS, "list") | _all(CHANGES, "build update"),
+        "get": _all(LOOKS, "all hooks manifest metadata notes values"),
+        "plugin": _all(LOOKS, "list verify") | _all(CHANGES, "install package uninstall update"),
+        "registry": _all(CHANGES, "login logout"),
+        "repo": _all(LOOKS, "list") | _all(CHANGES, "add index remove update"),
+    },
+    aliases={},
+    without_value=_names(""),
+    short={},
+    otherwise={},
     switched={},
 )  # fmt: skip
