@@ -282,6 +282,9 @@ def _makes_what_exists(command: str) -> bool:
 
 
 def _own_manifests(command: str) -> list[Path]:
+    """Those of objects: what helm is given are values."""
+    if command.startswith("helm "):
+        return []
     return [Path(word) for word in shlex.split(command) if word.startswith(str(MANIFESTS))]
 
 

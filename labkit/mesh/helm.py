@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labkit import backend
+from labkit import backend, session
 from labkit.mesh import istio, objects
+from labkit.mesh.diff import diff_each
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _KEPT_BY = "owner=helm"  # a label of each Secret that holds a revision of a release
 _OWNER = ("meta.helm.sh/release-name", "meta.helm.sh/release-namespace")
@@ -42,6 +48,12 @@ def release(name: str, namespace: str = istio.NAMESPACE) -> Release | None:
     return next((each for each in releases() if (each.namespace, each.name) == (namespace, name)), None)
 
 
+def values(name: str, namespace: str) -> dict[str, Any]:
+    """What somebody gave for a release, beside the chart's own values. Raises backend.CommandFailed for no release."""
+    told = backend.run(["helm", "get", "values", name, "--namespace", namespace, "--output", "json"]).stdout
+    return json.loads(told) or {}
+
+
 def remove(found: Release) -> None:
     """`helm uninstall`, which takes a release in whatever state an interruption left it."""
     backend.run(["helm", "uninstall", found.name, "--namespace", found.namespace, "--ignore-not-found"])
@@ -72,3 +84,17 @@ def disown() -> None:
     off = [f"{annotation}-" for annotation in _OWNER]
     for what in (_EVERY_DEFINITION, _VALIDATOR, ("serviceaccount", _READER, "--namespace", istio.NAMESPACE)):
         backend.run(["kubectl", "annotate", *what, *off])
+
+
+def compare(by_helm: str, by_istioctl: str) -> pd.DataFrame:
+    """What differs between two manifests, field by field: object, field, change, before, after.
+
+    by_helm: as after `helm template`. by_istioctl: as after `istioctl manifest generate`. Nothing is installed. An
+    object that only one of them has is one row without a field. ConfigMap `values`, a record of all settings, is left
+    out.
+    """
+    rendered = (
+        backend.run([*program, *shlex.split(told)], cwd=session.reader_folder()).stdout
+        for program, told in ((("helm", "template"), by_helm), (("istioctl", "manifest", "generate"), by_istioctl))
+    )
+    return diff_each(*map(istio.by_identity, rendered))

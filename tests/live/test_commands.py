@@ -16,6 +16,8 @@ from labkit import backend
 from labkit.commands import PROGRAMS, read
 from labkit.commands.kinds import KINDS
 from labkit.commands.tables import Effect
+from labkit.course import components
+from labkit.progress import Progress
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("bookinfo_in_the_mesh")]
 AFTER_AN_EQUALS_SIGN = {"kubectl": {"cascade", "dry-run", "validate"}, "helm": {"dry-run", "wait"}}
@@ -66,6 +68,11 @@ def walk(ask, *verb: str) -> Iterator[Help]:
     yield told
     for name in told.verbs:
         yield from walk(ask, *verb, name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def with_helm():
+    components.HELM.ensure(Progress(lambda event: None, backend.now))
 
 
 @pytest.fixture(scope="module", params=[kubectl, istioctl, helm], ids=["kubectl", "istioctl", "helm"])
