@@ -264,7 +264,7 @@ LAB = Lab(
                     claim="the Service selects the pods that the chart says, and the release is deployed",
                     observe=cluster_has_what_helm_has,
                 ),
-                Check(claim="the visitor is answered", observe=visitor_is_answered, within=15),
+                Check(claim="the visitor is answered", observe=visitor_is_answered, within=10),
             ),
         ),
     ),
