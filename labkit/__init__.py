@@ -40,7 +40,7 @@ _MODULES = {"mesh": "labkit.mesh", "release": "labkit.cluster.release", "show": 
 
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
-    """`%load_ext labkit`: the mesh that this kernel works on, and the magics %kubectl, %istioctl and %%shell."""
+    """`%load_ext labkit`: the mesh that this kernel works on, and the magics %kubectl, %istioctl, %helm, %%shell."""
     from labkit.notebook import choosing, magics
 
     magics.load_ipython_extension(ipython)

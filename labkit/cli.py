@@ -144,8 +144,8 @@ def images() -> None:
     from labkit.cluster.source import ensure_release
 
     progress, source = _progress(), sources.choose()
-    source.tool("kind", progress)
-    source.tool("kubectl", progress)
+    for program in ("kind", "kubectl", "helm"):
+        source.tool(program, progress)
     ensure_release(source, progress)
     print(source.node_image(progress))
 
@@ -415,7 +415,7 @@ def bench(
 @app.command()
 def versions(
     newest: Annotated[
-        list[str] | None, typer.Option(help="istio or kind: write its newest release into labkit/versions.toml.")
+        list[str] | None, typer.Option(help="istio, kind or helm: write its newest release into labkit/versions.toml.")
     ] = None,
 ) -> None:
     """Say what the course is written for, or move it to what is newest.

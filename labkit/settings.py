@@ -41,6 +41,7 @@ _pinned = tomllib.loads(VERSIONS.read_text("utf-8"))
 
 ISTIO = _environment("LABKIT_ISTIO", _pinned["istio"]["version"])
 KIND = _environment("LABKIT_KIND", _pinned["kind"]["version"])
+HELM: str = _pinned["helm"]["version"]
 NODE_IMAGE, _, NODE_IMAGE_DIGEST = _environment("LABKIT_NODE_IMAGE", _pinned["kind"]["node_image"]).partition("@")
 KUBERNETES = NODE_IMAGE.rpartition(":v")[2]
 GATEWAY_API: str = _pinned["istio"]["gateway_api"]
@@ -73,6 +74,7 @@ CLASS_PORT = 8765  # of a trainer's board
 KIND_RELEASES = "https://github.com/kubernetes-sigs/kind/releases/download"
 KUBERNETES_RELEASES = "https://dl.k8s.io/release"
 ISTIO_RELEASES = "https://github.com/istio/istio/releases/download"
+HELM_RELEASES = "https://get.helm.sh"
 GATEWAY_API_RELEASES = "https://github.com/kubernetes-sigs/gateway-api/releases/download"
 DOCKER_HUB = "https://registry-1.docker.io"
 GITHUB_API = "https://api.github.com/repos"
@@ -151,8 +153,13 @@ class Settings:
 
     @property
     def bin(self) -> Path:
-        """kind, kubectl, istioctl: first on the PATH of every command the course runs."""
+        """kind, kubectl, istioctl, helm: first on the PATH of every command the course runs."""
         return self.home / "bin"
+
+    @property
+    def helm_folder(self) -> Path:
+        """What helm keeps on disk: the reader's own repositories and plugins are none of the course's."""
+        return self.home / "helm"
 
     @property
     def kubeconfig(self) -> Path:

@@ -105,7 +105,7 @@ def cell_faults(cell: nbformat.NotebookNode, options: dict) -> list[str]:
     if _comment_markers(cell.source):
         faults.append("nbval's comments are for nobody who reads the notebook: use cell tags")
     if shell := shell_escapes(cell.source):
-        faults.append(f"A shell escape never fails a cell: {shell[0]}; use %%shell, %kubectl or %istioctl")
+        faults.append(f"A shell escape never fails a cell: {shell[0]}; use %%shell, %kubectl, %istioctl or %helm")
     if options["skip"] and not skip_reason(cell):
         faults.append("`nbval-skip` needs a `skip-reason` in the cell's metadata")
     if options["check"] and cell.execution_count is None:

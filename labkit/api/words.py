@@ -11,6 +11,7 @@ from labkit.api.policy import NO_NAMESPACES
 from labkit.commands import Words
 from labkit.commands.kinds import called
 
+_LEADS = {"kubeconfig", "server", "kube-apiserver", "kube-context"}
 _ENTERS = {"attach", "exec", "port-forward"}  # a pod's own business, if the pod is the reader's
 _METADATA = {"annotate", "label", "patch"}  # what may be done to the reader's namespace itself
 _THE_CLUSTERS = {"certificate", "cordon", "drain", "taint", "uncordon"}
@@ -20,12 +21,14 @@ _RUNS_TO_ITS_END = {"experimental", "proxy-config", "proxy-status", "remote-clus
 
 def why_not(words: Words, namespace: str) -> str:
     """Why a command is not run, where `namespace` is the reader's; "" where nothing in its words speaks against it."""
-    if led := sorted({"kubeconfig", "server"} & set(words.flags)):
+    if led := sorted(_LEADS & set(words.flags)):
         return f"--{led[0]} leads to a cluster that nobody named to the course"
     if words.on("help") or words.dry or not (words.changes or words.first in _ENTERS):
         return ""
     if words.program == "istioctl":
         return _istioctl(words, namespace)
+    if words.program == "helm":
+        return _helm(words, namespace)
     return next(_kubectl(words, namespace), "")
 
 
@@ -39,6 +42,12 @@ def _istioctl(words: Words, namespace: str) -> str:
         return f"`istioctl {' '.join(words.verb)}` changes what the whole mesh shares"
     named = [where for word in words.arguments if (where := word.partition(".")[2])]
     others = [name for name in (*words.flags.get("namespace", ()), *named) if name != namespace]
+    return f"namespace {others[0]} is somebody else's" if others else ""
+
+
+def _helm(words: Words, namespace: str) -> str:
+    """What a chart holds beside the reader's namespace, the relay refuses object by object."""
+    others = [name for name in words.flags.get("namespace", ()) if name != namespace]
     return f"namespace {others[0]} is somebody else's" if others else ""
 
 

@@ -13,7 +13,7 @@ from labkit import backend
 from labkit.cluster import engine, kind, sources
 from labkit.cluster.downloads import ARCHITECTURES, SYSTEMS
 from labkit.errors import LabError
-from labkit.settings import GATEWAY_HOST, ISTIO, KIND, KUBERNETES, settings
+from labkit.settings import GATEWAY_HOST, HELM, ISTIO, KIND, KUBERNETES, settings
 
 GIB = 1 << 30
 QUICK = 1.4  # seconds for every probe; all there is where no engine answers
@@ -74,7 +74,7 @@ def can_run_live(findings: Sequence[Finding]) -> bool:
     return not any(finding.status == "bad" for finding in findings)
 
 
-TOOLS = {"kind": KIND, "kubectl": KUBERNETES, "istioctl": ISTIO}
+TOOLS = {"kind": KIND, "kubectl": KUBERNETES, "istioctl": ISTIO, "helm": HELM}
 COMMANDS = ("curl", "make", "openssl", "tar")  # what cells ask of this machine beside a shell's usual ones
 
 

@@ -85,6 +85,28 @@ def install_program(kept: Path, to: Path) -> Path:
     return to
 
 
+def program_in(archive: Path, program: str, to: Path) -> Path:
+    """The one file called `program` in a verified .tar.gz, as the file `to`. Raises LabError where there is none."""
+    try:
+        with gzip.open(archive) as plain, tarfile.open(fileobj=_stream(plain, archive), mode="r|") as tar:
+            for member in _accepted(tar, archive, set()):
+                if member.isfile() and PurePosixPath(member.name).name == program:
+                    content = tar.extractfile(member)
+                    assert content is not None  # noqa: S101  a plain file has some
+                    with to.open("wb") as file:
+                        shutil.copyfileobj(content, file)
+                    return to
+    except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError) as error:
+        raise _refused(archive, f"it is truncated or damaged ({error})") from error
+    except OSError as error:
+        raise _unwritable(to, error) from error
+    raise _refused(archive, f"it holds no {program}")
+
+
+def _stream(plain: gzip.GzipFile, archive: Path) -> IO[bytes]:
+    return cast("IO[bytes]", _Bounded(plain, archive))
+
+
 def _verified(fresh: Path, sha256: str) -> None:
     try:
         verify(fresh, sha256)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from labkit import backend
 from labkit.cluster import downloads, sources
 from labkit.progress import Progress, Report
-from labkit.settings import ISTIO, ISTIO_RELEASES, SHA256, settings
+from labkit.settings import HELM, ISTIO, ISTIO_RELEASES, SHA256, settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +92,22 @@ def gateway_api(report: Callable[[str], None] = lambda _: None) -> Path:
         return str(sources.choose().gateway_api(Progress(told, backend.now)))
 
     return Path(backend.work("the Gateway API's definitions", fetch, lambda event: report(event.note)))
+
+
+def has_helm() -> bool:
+    """Whether helm is there, in the version that the course is written for."""
+    if not backend.exists(settings().bin / "helm"):
+        return False
+    return backend.run(["helm", "version", "--template", "{{.Version}}"], check=False).stdout == f"v{HELM}"
+
+
+def helm(report: Report) -> None:
+    """Bring helm, verified, to the first folder on the PATH of the course's commands. Raises LabError."""
+
+    def fetch(told: Report) -> None:
+        sources.choose().tool("helm", Progress(told, backend.now))
+
+    backend.work("bring helm", fetch, report, changes=True)
 
 
 def remove() -> None:

@@ -1,4 +1,4 @@
-"""What the projects publish: kind, kubectl and Istio's archive with their checksums, images from their registries."""
+"""What the projects publish: kind, kubectl, Helm and Istio with their checksums, and images from their registries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from labkit import backend
 from labkit.backend.live import network
 from labkit.cluster import images
-from labkit.cluster.downloads import archive_name, fetch, install_program
+from labkit.cluster.downloads import archive_name, fetch, install_program, program_in
 from labkit.cluster.source import ensure_release
 from labkit.errors import LabError
 from labkit.progress import Progress
@@ -19,6 +19,8 @@ from labkit.settings import (
     GATEWAY_API,
     GATEWAY_API_RELEASES,
     GATEWAY_API_SHA256,
+    HELM,
+    HELM_RELEASES,
     ISTIO,
     ISTIO_RELEASES,
     KIND,
@@ -69,15 +71,18 @@ class Releases:
         return "; ".join(f"{name}: {why}" for name, why in reasons.items() if why) or None
 
     def tool(self, program: str, progress: Progress) -> Path:
-        """`kind` or `kubectl`, verified, in settings().bin. Raises LabError."""
+        """`kind`, `kubectl` or `helm`, verified, in settings().bin. Raises LabError."""
         url, suffix, version = {
             "kind": (_kind_address(), ".sha256sum", KIND),
             "kubectl": (_kubectl_address(), ".sha256", KUBERNETES),
+            "helm": (_helm_address(), ".sha256sum", HELM),
         }[program]
         s = settings()
         checksum = SHA256.get(f"{program}-{version}-{s.system}-{s.architecture}", url + suffix)
         with progress.stage(f"{program} {version}") as note:
             kept = fetch(url, checksum, _downloads() / f"{program}-{version}" / url.rpartition("/")[2], note)
+            if kept.name.endswith(".tar.gz"):
+                kept = program_in(kept, program, kept.with_name(program))
             return install_program(kept, settings().bin / program)
 
     def istio_archive(self, version: str, system: str, architecture: str, progress: Progress) -> Path:
@@ -128,6 +133,11 @@ def _kind_address() -> str:
 def _kubectl_address() -> str:
     s = settings()
     return address(f"{KUBERNETES_RELEASES}/v{KUBERNETES}/bin/{s.system}/{s.architecture}/kubectl")
+
+
+def _helm_address() -> str:
+    s = settings()
+    return address(f"{HELM_RELEASES}/helm-v{HELM}-{s.system}-{s.architecture}.tar.gz")
 
 
 def _istio_address(name: str) -> str:

@@ -28,7 +28,7 @@ class Source(Protocol):
         """None if what it hands out can be had on this machine now, else why not. Answers within two seconds."""
 
     def tool(self, program: str, progress: Progress) -> Path:
-        """`kind` or `kubectl`: a verified executable in settings().bin, fetched only if it is not there."""
+        """`kind`, `kubectl` or `helm`: a verified executable in settings().bin, fetched only if it is not there."""
 
     def istio_archive(self, version: str, system: str, architecture: str, progress: Progress) -> Path:
         """A verified release archive, `istio-VERSION-SYSTEM-ARCHITECTURE.tar.gz`, as Istio publishes it."""

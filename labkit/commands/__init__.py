@@ -1,4 +1,4 @@
-"""The words of kubectl's and istioctl's commands: what a command is told, and whether something is another after it.
+"""The words of kubectl's, istioctl's and helm's commands: what one is told, and whether something changes by it.
 
 >>> changes(["kubectl", "--namespace", "bar", "get", "pods"])
 False

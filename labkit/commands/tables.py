@@ -1,6 +1,7 @@
-"""What kubectl 1.35 and istioctl 1.31 can be told. A test compares each table with the programs' own `--help`.
+"""What kubectl 1.35, istioctl 1.31 and helm 4.3 can be told. A test compares each table with the program's `--help`.
 
 https://kubernetes.io/docs/reference/kubectl/generated/ · https://istio.io/latest/docs/reference/commands/istioctl/
+https://helm.sh/docs/helm/
 """
 
 from __future__ import annotations
@@ -172,4 +173,50 @@ ISTIOCTL = Program(
         "ztunnel-config log": {"r": "reset"},
     },
     switched={},
+)  # fmt: skip
+
+# What a verb of helm's does to files on this machine counts as a change, as with `kubectl config`
+HELM = Program(
+    verbs={
+        **_all(LOOKS, "completion env help history lint list pull search show status template verify version"),
+        **_all(CHANGES, "create install package push rollback test uninstall upgrade"),
+        "dependency": _all(LOOKS, "list") | _all(CHANGES, "build update"),
+        "get": _all(LOOKS, "all hooks manifest metadata notes values"),
+        "plugin": _all(LOOKS, "list verify") | _all(CHANGES, "install package uninstall update"),
+        "registry": _all(CHANGES, "login logout"),
+        "repo": _all(LOOKS, "list") | _all(CHANGES, "add index remove update"),
+    },
+    aliases={
+        "": {
+            "del": "uninstall", "delete": "uninstall", "dep": "dependency", "dependencies": "dependency",
+            "fetch": "pull", "hist": "history", "inspect": "show", "ls": "list", "un": "uninstall",
+        },
+        "dependency": {"ls": "list", "up": "update"},
+        "plugin": {"add": "install", "ls": "list", "remove": "uninstall", "rm": "uninstall", "up": "update"},
+        "repo": {"ls": "list", "rm": "remove", "up": "update"},
+    },
+    without_value=_names(
+        "all all-namespaces allow-deprecated-repos atomic cleanup-on-fail create-namespace date debug "
+        "dependency-update deployed devel disable-openapi-validation dry-run enable-dns fail-on-no-result failed force "
+        "force-conflicts force-replace force-update generate-name help hide-notes hide-secret ignore-not-found "
+        "include-crds insecure insecure-skip-tls-verify install is-upgrade json keep-history "
+        "kube-insecure-skip-tls-verify list-repo-url logs no-descriptions no-headers no-hooks pass-credentials "
+        "password-stdin pending plain-http prov quiet regexp release-name render-subchart-notes replace "
+        "reset-then-reuse-values reset-values reuse-values reverse rollback-on-failure server-side short "
+        "show-rollback-revision sign skip-crds skip-refresh skip-schema-validation skip-tests strict superseded "
+        "take-ownership uninstalled uninstalling untar verify versions wait wait-for-jobs with-subcharts"
+    ),
+    short={
+        "A": "all-namespaces", "a": "all", "d": "destination", "f": "values", "g": "generate-name", "h": "help",
+        "i": "install", "l": "labels", "m": "max", "n": "namespace", "o": "output", "p": "password", "q": "short",
+        "r": "reverse", "s": "show-only", "u": "username",
+    },
+    otherwise={
+        "create": {"p": "starter"},
+        "list": {"d": "date", "f": "filter", "l": "selector"},
+        "package": {"u": "dependency-update"},
+        "search repo": {"l": "versions", "r": "regexp"},
+        "template": {"a": "api-versions"},
+    },
+    switched={"rollback": frozenset({"server-side"}), "upgrade": frozenset({"server-side"})},
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a command is told, read as kubectl and istioctl read it."""
+"""What a command is told, read as kubectl, istioctl and helm read it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from labkit.commands.script import commands_of
-from labkit.commands.tables import CHANGES, ISTIOCTL, KUBECTL, LEVELS, LOOKS, Effect, Program, Verbs
+from labkit.commands.tables import CHANGES, HELM, ISTIOCTL, KUBECTL, LEVELS, LOOKS, Effect, Program, Verbs
 
-PROGRAMS: Mapping[str, Program] = {"kubectl": KUBECTL, "istioctl": ISTIOCTL}
+PROGRAMS: Mapping[str, Program] = {"kubectl": KUBECTL, "istioctl": ISTIOCTL, "helm": HELM}
 _SHELLS = ("bash", "sh")
 _TRUE = {"", "1", "t", "T", "true", "TRUE", "True"}  # https://pkg.go.dev/strconv#ParseBool
 _LEVELS = ("level", "reset", "log-reset", "stack-trace-level")
@@ -17,7 +17,7 @@ _LEVELS = ("level", "reset", "log-reset", "stack-trace-level")
 
 @dataclass(frozen=True)
 class Words:
-    """program: kubectl or istioctl. verb: with the verbs beneath it, in full: ("rollout", "undo"). arguments: the plain
+    """program: one of PROGRAMS. verb: with the verbs beneath it, in full: ("rollout", "undo"). arguments: the plain
     words after it. flags: by long name, with the values in their order; "" where a flag was given none. inner: what
     stands after `--`. effect: what the verb does.
     """
@@ -41,7 +41,7 @@ class Words:
     @property
     def dry(self) -> bool:
         """Whether nothing is to be kept of what it does."""
-        return self.on("dry-run") or (self.program == "kubectl" and self._strategy() in ("client", "server"))
+        return self.on("dry-run") or (self.program != "istioctl" and self._strategy() in ("client", "server"))
 
     @property
     def changes(self) -> bool:
@@ -59,7 +59,7 @@ class Words:
 def changes(argv: Sequence[str]) -> bool:
     """Whether something is another after this command; a shell's, after any of the commands in it.
 
-    Of a program that is neither kubectl, istioctl nor a shell: no.
+    Of a program that is neither one of these nor a shell: no.
     """
     program = argv[0].rpartition("/")[2]
     if program in PROGRAMS:
@@ -71,7 +71,7 @@ def changes(argv: Sequence[str]) -> bool:
 
 
 def read(argv: Sequence[str]) -> Words:
-    """Read the words of kubectl or istioctl: up to `--`, flags anywhere among them. Raises KeyError for another."""
+    """Read the words of one of PROGRAMS: up to `--`, flags anywhere among them. Raises KeyError for another."""
     name = argv[0].rpartition("/")[2]
     program = PROGRAMS[name]
     verb: list[str] = []

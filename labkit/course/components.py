@@ -10,10 +10,11 @@ from typing import Any
 from labkit import backend, session
 from labkit.cluster import bring_up, kind, release
 from labkit.errors import LabError
-from labkit.mesh import bookinfo, istio, objects, tracing
+from labkit.mesh import bookinfo, helm, istio, objects, tracing
 from labkit.mesh.telemetry import prometheus
 from labkit.progress import Progress
 from labkit.settings import GATEWAY_NODE_PORT, NAMESPACE, settings
+from labkit.settings import HELM as HELM_VERSION
 from labkit.settings import ISTIO as ISTIO_VERSION
 
 
@@ -79,6 +80,24 @@ def remove_revisions(progress: Progress) -> None:
     for name in istio.other_revisions():
         with progress.stage(f"remove Istio's revision {name}"):
             istio.remove_revision(name)
+
+
+def remove_releases(progress: Progress) -> None:
+    """What 26 installs with Helm. A release that took over what istioctl had installed is forgotten, not uninstalled:
+    its objects are the whole mesh's, and istioctl takes them back."""
+    if not session.owns_cluster():
+        return
+    found, adopter = helm.releases(), helm.adopted_by()
+    if found:
+        _ensure_helm(progress)
+    for release_ in found:
+        with progress.stage(f"remove Helm's release {release_.name}"):
+            (helm.forget if release_.name == adopter else helm.remove)(release_)
+    if adopter:
+        with progress.stage("give istioctl back what Helm took over") as note:
+            if istio.version():
+                istio.install(note)
+            helm.disown()
 
 
 def _istio_detail() -> str:
@@ -161,8 +180,13 @@ def _remove_jaeger(progress: Progress) -> None:
         tracing.remove()
 
 
+def _ensure_helm(progress: Progress) -> None:
+    if not release.has_helm():
+        release.helm(progress.tell)
+
+
 def _keep(progress: Progress) -> None:
-    """The cluster is removed by `labkit down` and by nothing else."""
+    """The cluster is removed by `labkit down` and by nothing else, and no lab minds that helm is there."""
 
 
 CLUSTER = Component("cluster", bring_up.is_up, bring_up.bring_up, _keep, detail=bring_up.name)
@@ -194,6 +218,7 @@ PROMETHEUS = Component(
     "Prometheus", prometheus.is_installed, _ensure_prometheus, _remove_prometheus, is_ours=session.owns_cluster
 )
 JAEGER = Component("Jaeger", tracing.is_installed, _ensure_jaeger, _remove_jaeger, is_ours=session.owns_cluster)
+HELM = Component("Helm", release.has_helm, _ensure_helm, _keep, detail=lambda: HELM_VERSION)
 UP = (CLUSTER, RELEASE, ISTIO, INJECTION, BOOKINFO, GATEWAY)  # what `labkit up` makes
 COMPONENTS = (*UP, PROMETHEUS, JAEGER)
 

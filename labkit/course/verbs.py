@@ -17,7 +17,7 @@ from labkit.course import components, labs
 from labkit.course.checks import Check, Report
 from labkit.course.lab import Lab
 from labkit.errors import LabError
-from labkit.mesh import authority, istio, leftovers, objects
+from labkit.mesh import authority, helm, istio, leftovers, objects
 from labkit.progress import Progress
 from labkit.progress import Report as Listener
 from labkit.settings import MANIFESTS, NAMESPACE
@@ -76,6 +76,7 @@ def goto(number: str, report: Listener) -> Place:
     progress = Progress(report, backend.now)
     components.CLUSTER.ensure(progress)
     components.wake_istiod(progress)
+    components.remove_releases(progress)
     components.remove_revisions(progress)
     _clear(lab, progress)
     for component in lab.start[1:]:
@@ -98,6 +99,7 @@ def what_changed() -> pd.DataFrame:
     missing = [(component.name, "missing") for component in lab.start[1:] if not component.is_ready()]
     added = [(component.name, "added") for component in _too_much(lab)]
     if session.owns_cluster():
+        added += [(f"Helm's release {each.name}", "added") for each in helm.releases()]
         added += [(f"Istio's revision {name}", "added") for name in istio.other_revisions()]
         added += [(f"Istio's tag {name}", "added") for name in istio.tags()]
     left = [(str(found), "added") for found in leftovers.find(NAMESPACE, _known(components.COMPONENTS))]
@@ -280,6 +282,9 @@ def _makes_what_exists(command: str) -> bool:
 
 
 def _own_manifests(command: str) -> list[Path]:
+    """Those of objects: what helm is given are values."""
+    if command.startswith("helm "):
+        return []
     return [Path(word) for word in shlex.split(command) if word.startswith(str(MANIFESTS))]
 
 

@@ -20,6 +20,7 @@ from labkit.progress import Progress
 from labkit.settings import (
     GATEWAY_API_RELEASES,
     GITHUB_API,
+    HELM_RELEASES,
     ISTIO_RELEASES,
     ISTIO_SOURCES,
     KIND_RELEASES,
@@ -27,7 +28,7 @@ from labkit.settings import (
     VERSIONS,
 )
 
-PROJECTS = ("istio", "kind")
+PROJECTS = ("helm", "istio", "kind")
 LARGEST = 16 << 20  # bytes of an answer
 NODE = re.compile(r"kindest/node:v[0-9.]+@sha256:[0-9a-f]{64}")
 GATEWAY_API = re.compile(r"sigs\.k8s\.io/gateway-api v([0-9.]+)\b")
@@ -37,13 +38,13 @@ Sums = dict[str, str]
 
 
 def move(project: str, progress: Progress, file: Path = VERSIONS) -> list[str]:
-    """Write the newest release of `istio` or `kind`, and the checksums of its files, into versions.toml.
+    """Write the newest release of one of PROJECTS, and the checksums of its files, into versions.toml.
 
     What moved, a line each: `istio 1.31.1 → 1.31.4`; none where it is the newest already, and then nothing is written.
     Comments stay. Raises LabError where a project does not answer, or publishes what is not understood.
     """
     document = tomlkit.parse(file.read_text("utf-8"))
-    newest = {"istio": _istio, "kind": _kind}[project]
+    newest = {"helm": _helm, "istio": _istio, "kind": _kind}[project]
     with progress.stage(f"the newest {project}") as note:
         values, sums = newest(note)
     table = cast("dict[str, str]", document[project])
@@ -53,6 +54,14 @@ def move(project: str, progress: Progress, file: Path = VERSIONS) -> list[str]:
         _replace(cast(Sums, document["sha256"]), sums)
         file.write_text(tomlkit.dumps(document), "utf-8")
     return moved
+
+
+def _helm(note: Callable[[str], None]) -> tuple[dict[str, str], Sums]:
+    version = _release("helm/helm")["tag_name"].removeprefix("v")
+    names = [f"helm-v{version}-{system}-{architecture}.tar.gz" for system, architecture in PLATFORMS]
+    published = [_published(f"{HELM_RELEASES}/{name}", ".sha256sum", note) for name in names]
+    keys = [f"helm-{version}-{system}-{architecture}" for system, architecture in PLATFORMS]
+    return {"version": version}, dict(zip(keys, published, strict=True))
 
 
 def _istio(note: Callable[[str], None]) -> tuple[dict[str, str], Sums]:

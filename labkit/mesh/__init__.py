@@ -6,6 +6,7 @@ from labkit.mesh import (
     bookinfo,
     certificates,
     dns,
+    helm,
     injection,
     istio,
     leftovers,
@@ -18,6 +19,6 @@ from labkit.mesh import (
 from labkit.mesh.workloads import pods, services
 
 __all__ = [
-    "access", "access_log", "bookinfo", "certificates", "dns", "injection", "istio", "leftovers", "pods", "proxy",
-    "services", "telemetry", "tokens", "tracing", "traffic",
+    "access", "access_log", "bookinfo", "certificates", "dns", "helm", "injection", "istio", "leftovers", "pods",
+    "proxy", "services", "telemetry", "tokens", "tracing", "traffic",
 ]  # fmt: skip

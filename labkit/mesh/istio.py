@@ -68,7 +68,7 @@ def profile_diff(before: str, after: str) -> pd.DataFrame:
     An object that only one of them has is one row without a field. ConfigMap `values`, istioctl's own record of
     all the settings that it was given, is left out.
     """
-    return diff_each(_by_identity(before), _by_identity(after))
+    return diff_each(*(by_identity(_manifest_text(name)) for name in (before, after)))
 
 
 def install(report: Callable[[str], None] = lambda _: None) -> None:
@@ -237,7 +237,12 @@ def analyze(namespace: str = READER) -> pd.DataFrame:
 
 @cache
 def _manifest(name: str) -> tuple[dict[str, Any], ...]:
-    return tuple(filter(None, map(_document, _manifest_text(name).split("\n---\n"))))
+    return _parsed(_manifest_text(name))
+
+
+@cache
+def _parsed(manifest: str) -> tuple[dict[str, Any], ...]:
+    return tuple(filter(None, map(_document, manifest.split("\n---\n"))))
 
 
 @cache
@@ -266,9 +271,11 @@ def _live_objects() -> list[dict[str, Any]]:
     return json.loads(completed.stdout or '{"items": []}')["items"]
 
 
-def _by_identity(name: str) -> dict[str, dict[str, Any]]:
-    documents = {f"{d['kind']}/{d['metadata']['name']}": _unfolded(d) for d in _manifest(name)}
-    return {identity: document for identity, document in documents.items() if identity != "ConfigMap/values"}
+def by_identity(manifest: str) -> dict[str, dict[str, Any]]:
+    """A manifest's objects by KIND/NAME, so that two can be compared: each ConfigMap's files as what they say, and the
+    ConfigMap `values` of any revision left out."""
+    documents = {f"{d['kind']}/{d['metadata']['name']}": _unfolded(d) for d in _parsed(manifest)}
+    return {name: document for name, document in documents.items() if not name.startswith("ConfigMap/values")}
 
 
 def _unfolded(document: dict[str, Any]) -> dict[str, Any]:

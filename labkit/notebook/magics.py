@@ -1,4 +1,4 @@
-"""%kubectl, %istioctl and %%shell: commands as the reader would type them in a terminal.
+"""%kubectl, %istioctl, %helm and %%shell: commands as the reader would type them in a terminal.
 
 They run in the release's folder, against the course's own cluster; a command that fails fails its cell.
 """
@@ -28,6 +28,11 @@ def istioctl(line: str) -> None:
     _run(["istioctl", *_words(line)])
 
 
+def helm(line: str) -> None:
+    """%helm ARGUMENTS"""
+    _run(["helm", *_words(line)])
+
+
 def shell(line: str, cell: str) -> None:
     """%%shell: a cell of bash; any command in it that fails, in a pipeline too, fails the cell."""
     _run(["bash", "-euo", "pipefail", "-c", cell])
@@ -35,7 +40,7 @@ def shell(line: str, cell: str) -> None:
 
 def load_ipython_extension(ipython: InteractiveShell) -> None:
     """`%load_ext labkit`."""
-    for magic, its_kind in ((kubectl, "line"), (istioctl, "line"), (shell, "cell")):
+    for magic, its_kind in ((kubectl, "line"), (istioctl, "line"), (helm, "line"), (shell, "cell")):
         ipython.register_magic_function(magic, its_kind)  # type: ignore[arg-type]  # traitlets hides that it is a method
 
 

@@ -29,7 +29,8 @@ from labkit.recordings import files, state
 from labkit.recordings.files import Recording
 from labkit.settings import ADMIN_PORT, NAMESPACE, settings
 
-# What asks the API server for objects, tables and logs, or a proxy for its views, and nothing else
+# What asks the API server for objects, tables and logs, or a proxy for its views, and nothing else. helm asks for
+# Secrets, which no recording holds.
 LOOKS: Mapping[str, set[tuple[str, ...]]] = {
     "kubectl": {
         ("get",), ("describe",), ("logs",), ("events",), ("wait",), ("version",), ("api-resources",), ("api-versions",),
@@ -116,7 +117,7 @@ class Looking:
         if not isinstance(request, Command) or request.changes or not self._now[0]:
             return ""
         asked = _asked(request.argv)
-        absent = (_program(each) for each in asked if _program(each) in commands.PROGRAMS and not _is_there(each))
+        absent = (_program(each) for each in asked if _program(each) in LOOKS and not _is_there(each))
         return next(absent, "")
 
     def _object(self, request: Kubernetes) -> str | None:
@@ -192,15 +193,14 @@ def _looks(argv: Sequence[str]) -> bool:
     if program not in commands.PROGRAMS:
         return program in FILTERS
     said = commands.read(argv)
-    asks = said.flags.get("dry-run", [""])[-1] in ("client", "server") or any(
-        said.verb[: len(verb)] == verb for verb in LOOKS[program]
-    )
+    dry = program == "kubectl" and said.flags.get("dry-run", [""])[-1] in ("client", "server")
+    asks = dry or any(said.verb[: len(verb)] == verb for verb in LOOKS.get(program, ()))
     return asks and not said.changes and not _elsewhere(said) and _is_there(argv)
 
 
 def _elsewhere(said: commands.Words) -> bool:
     """Whether a command names a cluster of its own: nothing of the course's reaches another one."""
-    return bool(said.flags.keys() & {"kubeconfig", "server", "cluster"})
+    return bool(said.flags.keys() & {"kubeconfig", "server", "cluster", "kube-apiserver", "kube-context"})
 
 
 def _view_asked(inner: Sequence[str]) -> tuple[str, str] | None:

@@ -12,8 +12,9 @@ import pytest
 from nbclient import NotebookClient
 
 from labkit import backend
-from labkit.course import labs, verbs
+from labkit.course import components, labs, verbs
 from labkit.mesh import bookinfo, injection, istio, leftovers
+from labkit.progress import Progress
 from labkit.settings import NOTEBOOKS, settings
 
 pytestmark = pytest.mark.live
@@ -81,6 +82,10 @@ LEFT = {
         "kubectl rollout restart deployment/details-v1",
         "kubectl rollout status deployment/details-v1 --timeout=120s",
     ),
+    "26": (
+        "helm install istiod-helm manifests/charts/istio-control/istio-discovery -n istio-system --set revision=helm",
+        "helm install istio-base manifests/charts/base -n istio-system --take-ownership --force-conflicts",
+    ),
     "31": labs.exercise("31.5").fault,  # before what would stop its rollout
     "03": labs.exercise("03.2").fault,
     "04": labs.exercise("04.2").fault[:1],
@@ -102,6 +107,7 @@ LEFT = {
 
 
 def test_goto_puts_right_what_was_broken_and_left():
+    components.HELM.ensure(Progress(silent, backend.now))
     verbs.goto("07", silent)
     for commands in LEFT.values():
         for command in commands:

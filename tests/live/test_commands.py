@@ -1,4 +1,4 @@
-"""The tables of kubectl's and istioctl's words against what the programs say of themselves.
+"""The tables of kubectl's, istioctl's and helm's words against what the programs say of themselves.
 
 `kubectl help` tells a flag that takes a value only after `=` from none, and its verbs' aliases, by nothing: three flags
 are known from its sources to be such. Both have verbs that they do not list, which count as changes.
@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 import pytest
 
 from labkit import backend
-from labkit.commands import read
+from labkit.commands import PROGRAMS, read
 from labkit.commands.kinds import KINDS
-from labkit.commands.tables import ISTIOCTL, KUBECTL, Effect
+from labkit.commands.tables import Effect
+from labkit.course import components
+from labkit.progress import Progress
 
 pytestmark = [pytest.mark.live, pytest.mark.usefixtures("bookinfo_in_the_mesh")]
-AFTER_AN_EQUALS_SIGN = {"cascade", "dry-run", "validate"}
+AFTER_AN_EQUALS_SIGN = {"kubectl": {"cascade", "dry-run", "validate"}, "helm": {"dry-run", "wait"}}
 
 
 @dataclass
@@ -40,7 +42,15 @@ def kubectl(*verb: str) -> Help:
 
 
 def istioctl(*verb: str) -> Help:
-    told = backend.run(["istioctl", *verb, "--help"]).stdout
+    return of_cobra("istioctl", verb)
+
+
+def helm(*verb: str) -> Help:
+    return of_cobra("helm", verb)
+
+
+def of_cobra(program: str, verb: tuple[str, ...]) -> Help:
+    told = backend.run([program, *verb, "--help"]).stdout
     found = re.findall(r"^ +(?:-(\w), )?--([\w-]+)(?: (\S+))?(?:   |$)", told, re.MULTILINE)
     flags = {name: (letter, bool(value)) for letter, name, value in found}
     verbs = re.search(r"^Available Commands:\n((?:  \S.*\n)+)", told, re.MULTILINE)
@@ -60,7 +70,12 @@ def walk(ask, *verb: str) -> Iterator[Help]:
         yield from walk(ask, *verb, name)
 
 
-@pytest.fixture(scope="module", params=[kubectl, istioctl], ids=["kubectl", "istioctl"])
+@pytest.fixture(scope="module", autouse=True)
+def with_helm():
+    components.HELM.ensure(Progress(lambda event: None, backend.now))
+
+
+@pytest.fixture(scope="module", params=[kubectl, istioctl, helm], ids=["kubectl", "istioctl", "helm"])
 def program(request):
     told = list(walk(request.param))
     return request.param.__name__, {" ".join(each.verb): each for each in told}, told
@@ -71,7 +86,7 @@ def test_each_flag_takes_a_value_or_none_as_the_program_says(program):
     globally = kubectl("options").flags if name == "kubectl" else {}
     for each in told:
         for flag, (letter, takes) in ({**globally, **each.flags}).items():
-            takes = takes and not (name == "kubectl" and flag in AFTER_AN_EQUALS_SIGN)
+            takes = takes and flag not in AFTER_AN_EQUALS_SIGN.get(name, ())
             for spelling in [f"--{flag}"] + ([f"-{letter}"] if letter else []):
                 words = read([name, *each.verb, spelling, "X"])
                 assert words.flags == {flag: ["X" if takes else ""]}, (each.verb, spelling)
@@ -79,19 +94,21 @@ def test_each_flag_takes_a_value_or_none_as_the_program_says(program):
 
 def test_each_verb_stands_in_the_table_and_no_other(program):
     name, by_verb, _ = program
-    for verb, beneath in groups((KUBECTL if name == "kubectl" else ISTIOCTL).verbs):
+    for verb, beneath in groups(PROGRAMS[name].verbs):
         listed = set(by_verb[verb].verbs)
         known = {each for each in beneath if each}
         assert listed - known == set(), verb
         assert known - listed <= {"help", "options", "completion"}, verb
 
 
-def test_each_alias_stands_for_its_verb():
-    for each in walk(istioctl):
+@pytest.mark.parametrize("ask", [istioctl, helm], ids=lambda ask: ask.__name__)
+def test_each_alias_stands_for_its_verb(ask):
+    name = ask.__name__
+    for each in walk(ask):
         for alias in each.aliases:
-            assert read(["istioctl", *each.verb[:-1], alias]).effect is read(["istioctl", *each.verb]).effect
-            shown = read(["istioctl", *each.verb]).verb
-            assert read(["istioctl", *each.verb[:-1], alias]).verb == shown or len(shown) < len(each.verb)
+            assert read([name, *each.verb[:-1], alias]).effect is read([name, *each.verb]).effect
+            shown = read([name, *each.verb]).verb
+            assert read([name, *each.verb[:-1], alias]).verb == shown or len(shown) < len(each.verb)
 
 
 def test_each_kind_is_what_the_api_server_says_of_it():

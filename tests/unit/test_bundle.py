@@ -66,6 +66,7 @@ def folder(tmp_path):
     for name in (
         "kind",
         "kubectl",
+        "helm",
         archive,
         contents.GATEWAY_API,
         contents.NODE_IMAGE,

@@ -1,4 +1,4 @@
-"""What kubectl, istioctl and a shell's script are told, and whether something is another after it."""
+"""What kubectl, istioctl, helm and a shell's script are told, and whether something is another after it."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ LOOKS = [
     "istioctl pc o deploy/a", "istioctl zc log", "istioctl x describe po a", "istioctl install --dry-run",
     "istioctl install --dry-run=1 -y", "istioctl analyze -A", "istioctl tag show", "istioctl -n install ps",
     "istioctl manifest generate --set profile=demo", "istioctl admin log", "istioctl version -s",
+    "helm list -A", "helm ls", "helm template a b --set c=d", "helm get values a", "helm history a",
+    "helm show chart a", "helm hist a",
+    "helm upgrade a b --dry-run", "helm upgrade a b --dry-run=server --wait", "helm uninstall a --dry-run=client",
+    "helm upgrade --help", "helm repo list", "helm status a -n install",
     "curl -X DELETE http://a", "tar xzf a", "bash -c true",
 ]  # fmt: skip
 CHANGES = [
@@ -36,7 +40,10 @@ CHANGES = [
     "istioctl proxy-config log deploy/a -r", "istioctl zc o --level=info", "istioctl admin l --level debug",
     "istioctl install --dry-run=0", "istioctl install -y --dry-run=false", "istioctl apply",
     "istioctl manifest apply", "istioctl x unknown", "istioctl waypoint apply", "istioctl uninstall --purge",
-    "istioctl tag delete a", "istioctl -c ps uninstall", "istioctl upgrade",
+    "istioctl tag delete a", "istioctl -c ps uninstall", "istioctl upgrade", "helm install a b",
+    "helm -n list uninstall a", "helm upgrade a b --wait", "helm upgrade a b --dry-run=none", "helm delete a",
+    "helm rollback a 1", "helm some-plugin", "helm repo add a b", "helm test a", "helm -n=a upgrade -i a b -f c",
+    "helm install --wait a b --dry-run=false",
 ]  # fmt: skip
 
 

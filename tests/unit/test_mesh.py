@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from labkit import backend
 from labkit.course import components
-from labkit.mesh import diff, injection, istio, leftovers
+from labkit.mesh import diff, helm, injection, istio, leftovers
 from labkit.progress import Progress
 
 json_values = st.recursive(
@@ -222,6 +222,69 @@ def test_other_control_planes_and_all_tags_are_removed_the_tags_first():
         ["uninstall", "--revision", "half-made", "-y"],
     ]
     assert "remove Istio's revision canary" in said
+
+
+class WithReleases(Fake):
+    """Helm's Secrets, by what they keep, and the objects of a base chart that may have been taken over."""
+
+    def __init__(self, adopter: str, *kept: tuple[str, str, str, int]) -> None:
+        self.adopter, self.kept, self.ran = adopter, kept, []
+
+    def kubernetes(self, method, path, body, query, content_type):
+        if path.endswith("/secrets"):
+            assert query == {"labelSelector": "owner=helm"}
+            items = [
+                {
+                    "metadata": {
+                        "namespace": namespace,
+                        "labels": {"name": name, "status": status, "version": str(number)},
+                    }
+                }
+                for namespace, name, status, number in self.kept
+            ]
+            return json.dumps({"kind": "SecretList", "items": items})
+        if path.endswith("/serviceaccounts/istio-reader-service-account"):
+            return json.dumps({"metadata": {"annotations": {"meta.helm.sh/release-name": self.adopter}}})
+        return json.dumps({"kind": "List", "items": []})
+
+    def run(self, argv, **_):
+        self.ran.append(" ".join(argv))
+        return backend.Completed(tuple(argv), 0, "", "", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def with_helm(monkeypatch):
+    monkeypatch.setattr(components.release, "has_helm", lambda: True)
+
+
+def removed(cluster: WithReleases) -> list[str]:
+    with backend.use(cluster):
+        components.remove_releases(Progress(lambda event: None, backend.now))
+    return cluster.ran
+
+
+def test_helms_releases_are_uninstalled_in_whatever_state_they_are():
+    kept = (("shop", "edge", "deployed", 1), ("mesh", "b", "superseded", 9), ("mesh", "b", "pending-upgrade", 10))
+    assert removed(WithReleases("", *kept)) == [
+        "helm uninstall b --namespace mesh --ignore-not-found",
+        "helm uninstall edge --namespace shop --ignore-not-found",
+    ]
+    with backend.use(WithReleases("", *kept)):
+        found = helm.release("b", "mesh")
+    assert found == helm.Release("mesh", "b", "pending-upgrade", 10)
+
+
+def test_what_helm_took_over_is_given_back_and_never_uninstalled():
+    ran = removed(WithReleases("base", ("istio-system", "base", "deployed", 1)))
+    assert ran[0] == "kubectl delete secrets --namespace istio-system --selector owner=helm,name=base"
+    assert not [command for command in ran if "uninstall" in command]
+    assert "customresourcedefinitions" in ran[1]
+    assert "istio-reader-service-account" in ran[-1]
+    assert all(command.endswith("meta.helm.sh/release-name- meta.helm.sh/release-namespace-") for command in ran[1:])
+
+
+def test_where_helm_did_nothing_nothing_is_done():
+    assert removed(WithReleases("")) == []
 
 
 def test_in_somebody_elses_cluster_no_control_plane_is_touched(monkeypatch):

@@ -288,6 +288,20 @@ def test_a_tool_that_changed_where_it_is_used_is_replaced(kind):
     assert packages.Packages().tool("kind", quiet()).read_text() == "one"
 
 
+def test_helm_is_packed_as_it_is_published_and_handed_out_of_that(monkeypatch):
+    def fill(into, _):
+        (into / "helm").write_text("built")
+
+    monkeypatch.setattr(tools, "require", lambda: None)
+    monkeypatch.setattr(recipes, "helm", lambda: Step("bin/helm", (), fill))
+    path = packages.Packages().tool("helm", quiet())
+    assert (path, path.read_text()) == (settings().bin / "helm", "built")
+    [checksum] = packages.Packages().mirror().glob("helm-*.sha256sum")
+    assert downloads.checksum_for(checksum.stem, checksum.read_text(), "") == downloads.sha256_of(
+        checksum.with_suffix("")
+    )
+
+
 def test_only_this_machines_archive_is_built():
     with pytest.raises(LabError):
         packages.Packages().istio_archive(ISTIO, "darwin", settings().architecture, quiet())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
+import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import pytest
 from company import LOGIN, Authority
@@ -16,11 +19,11 @@ from farend import busy, far_end, free_port, tampered
 from labkit import backend
 from labkit.backend import Completed
 from labkit.cluster import images, releases
-from labkit.cluster.downloads import archive_name
+from labkit.cluster.downloads import archive_name, program_in
 from labkit.cluster.releases import Releases, diagnose, full_name
 from labkit.errors import LabError
 from labkit.progress import Progress
-from labkit.settings import GATEWAY_API, ISTIO, KIND, KUBERNETES, SHA256, settings
+from labkit.settings import GATEWAY_API, HELM, ISTIO, KIND, KUBERNETES, SHA256, settings
 
 
 @dataclass
@@ -40,9 +43,19 @@ class Played(Fake):
         self.slept.append(seconds)
 
 
+def packed(archive: Path, *names: str) -> Path:
+    """An archive with a file of each name."""
+    with tarfile.open(archive, "w:gz") as tar:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            member.size = len(name)
+            tar.addfile(member, io.BytesIO(name.encode()))
+    return archive
+
+
 @pytest.fixture
 def end(tmp_path, monkeypatch):
-    """kind's, Kubernetes' and Istio's files at their official paths."""
+    """kind's, Kubernetes', Istio's and Helm's files at their official paths."""
     s = settings()
     root = tmp_path / "published"
     kind = f"kubernetes-sigs/kind/releases/download/v{KIND}/kind-{s.system}-{s.architecture}"
@@ -56,6 +69,10 @@ def end(tmp_path, monkeypatch):
         sha256 = hashlib.sha256(path.encode()).hexdigest()
         line = f"{sha256}\n" if path == kubectl else f"{sha256}  {file.name}\n"
         file.with_name(file.name + checksum).write_text(line)
+    helm = packed(root / f"helm-v{HELM}-{s.system}-{s.architecture}.tar.gz", f"{s.system}-{s.architecture}/helm")
+    helm.with_name(f"{helm.name}.sha256sum").write_text(
+        f"{hashlib.sha256(helm.read_bytes()).hexdigest()}  {helm.name}\n"
+    )
     with far_end(root) as end:
         monkeypatch.setenv("LABKIT_HOME", str(tmp_path / "home"))
         monkeypatch.setenv("LABKIT_CACHE", str(tmp_path / "cache"))
@@ -78,7 +95,7 @@ def nothing(argv: list[str]) -> tuple[int, str]:
     return 1, "Error: no such image"
 
 
-@pytest.mark.parametrize("program", ["kind", "kubectl"])
+@pytest.mark.parametrize("program", ["kind", "kubectl", "helm"])
 def test_a_tool_arrives_verified_and_can_be_executed(end, progress, program):
     path = Releases().tool(program, progress)
     assert path == settings().bin / program
@@ -105,6 +122,15 @@ def test_a_tampered_tool_never_reaches_the_path(end, progress):
     with pytest.raises(LabError, match="SHA-256"):
         Releases().tool("kubectl", progress)
     assert not (settings().bin / "kubectl").exists()
+
+
+def test_an_archive_without_the_program_is_refused(end, progress, tmp_path):
+    archive = packed(tmp_path / "helm.tar.gz", "linux-amd64/README.md")
+    with pytest.raises(LabError, match="holds no helm"):
+        program_in(archive, "helm", tmp_path / "helm")
+    archive.write_bytes(archive.read_bytes()[:60])
+    with pytest.raises(LabError, match="truncated"):
+        program_in(archive, "helm", tmp_path / "helm")
 
 
 def test_a_mirror_that_publishes_a_checksum_of_its_own_is_refused(end, progress, monkeypatch):

@@ -21,7 +21,7 @@ DEFINITIONS = "kind: CustomResourceDefinition\n"
 
 @pytest.fixture
 def end(tmp_path, monkeypatch):
-    """Istio 9.9.9 and kind 0.99.0, as GitHub, dl.k8s.io and the projects' release pages publish them."""
+    """Istio 9.9.9, kind 0.99.0 and Helm 9.8.0, as GitHub and the projects' own hosts publish them."""
     root = tmp_path / "published"
 
     def publish(path: str, text: str) -> None:
@@ -32,11 +32,14 @@ def end(tmp_path, monkeypatch):
     notes = f"Older: none.\n- v1.99.1: `{NODE}`\n- v1.98.0: `{NODE.replace('1.99.1', '1.98.0')}`\n"
     publish("repos/istio/istio/releases/latest", json.dumps({"tag_name": "9.9.9", "body": "notes"}))
     publish("repos/kubernetes-sigs/kind/releases/latest", json.dumps({"tag_name": "v0.99.0", "body": notes}))
+    publish("repos/helm/helm/releases/latest", json.dumps({"tag_name": "v9.8.0", "body": "notes"}))
     publish("istio/istio/9.9.9/go.mod", "require (\n\tsigs.k8s.io/gateway-api v9.8.7 // indirect\n)\n")
     publish("kubernetes-sigs/gateway-api/releases/download/v9.8.7/standard-install.yaml", DEFINITIONS)
     for system, architecture in PLATFORMS:
         istio = f"istio-9.9.9-{system.replace('darwin', 'osx')}-{architecture}.tar.gz"
         publish(f"istio/istio/releases/download/9.9.9/{istio}.sha256", f"{_sum(istio)}  {istio}\n")
+        helm = f"helm-v9.8.0-{system}-{architecture}.tar.gz"
+        publish(f"{helm}.sha256sum", f"{_sum(helm)}  {helm}\n")
         kind = f"kind-{system}-{architecture}"
         publish(f"kubernetes-sigs/kind/releases/download/v0.99.0/{kind}.sha256sum", f"{_sum(kind)}  {kind}\n")
         publish(f"release/v1.99.1/bin/{system}/{architecture}/kubectl.sha256", _sum(f"{system}{architecture}"))
@@ -84,6 +87,16 @@ def test_kind_moves_with_its_node_image_and_its_kubectl(end, file, progress):
     assert programs == {f"{program}-{system}-{architecture}" for program in ("kind-0.99.0", "kubectl-1.99.1")
                         for system, architecture in PLATFORMS}  # fmt: skip
     assert after["sha256"]["kind-0.99.0-linux-arm64"] == _sum("kind-linux-arm64")
+
+
+def test_helm_moves_with_its_checksums(end, file, progress):
+    versions.move("helm", progress, file)
+    after = tomllib.loads(file.read_text())
+    assert after["helm"] == {"version": "9.8.0"}
+    sums = {name: sha256 for name, sha256 in after["sha256"].items() if name.startswith("helm-")}
+    assert sums == {
+        f"helm-9.8.0-{system}-{architecture}": _sum(f"helm-v9.8.0-{system}-{architecture}.tar.gz")
+        for system, architecture in PLATFORMS}  # fmt: skip
 
 
 def test_what_is_the_newest_already_stays_as_it_is_comments_too(end, file, progress):

@@ -155,6 +155,10 @@ def _port_is_free(host: str, port: int) -> bool:
         return True
 
 
+# what of the reader's environment would lead helm to another cluster, or have it keep its releases elsewhere
+_LEAD_HELM = ("HELM_DRIVER", "HELM_KUBEAPISERVER", "HELM_KUBECONTEXT", "HELM_KUBETOKEN", "HELM_NAMESPACE")
+
+
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """What a command of the course's finds in its environment: its own programs first, and its own kubeconfig."""
     s = settings()
@@ -162,5 +166,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     ours = {"KUBECONFIG": str(s.kubeconfig), "LABKIT_BIN": str(s.bin), "LABKIT_MANIFESTS": str(MANIFESTS)}
     if not s.context:
         ours["LABKIT_GATEWAY"] = f"http://{GATEWAY_HOST}:{s.port}"
+    ours |= {f"HELM_{what}_HOME": str(s.helm_folder / what.lower()) for what in ("CACHE", "CONFIG", "DATA")}
+    ours |= dict.fromkeys(_LEAD_HELM, "")
     ours["KUBERC"] = "off"  # the reader's own aliases and defaults of kubectl are none of the course's
     return {**network.environment(os.environ), "PATH": path, **ours, **extra}

@@ -1,8 +1,8 @@
 """A bundle: everything that the course takes, in one archive, for a room without internet.
 
 The archive holds the course itself, and beside it, in a folder `bundle`, what would have to be fetched: the wheels of
-its environment, kind, kubectl, Istio's release, the Gateway API's definitions and the node image with all images in
-it. Once a machine has installed it, it is a source like the others.
+its environment, kind, kubectl, helm, Istio's release, the Gateway API's definitions and the node image with all images
+in it. Once a machine has installed it, it is a source like the others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Bundle:
         return None if self.is_here() else "none of this course was installed"
 
     def tool(self, program: str, progress: Progress) -> Path:
-        """`kind` or `kubectl`, verified when it was installed, in settings().bin."""
+        """`kind`, `kubectl` or `helm`, verified when it was installed, in settings().bin."""
         with progress.stage(program):
             return downloads.install_program(_file(program), settings().bin / program)
 

@@ -12,7 +12,7 @@ from typing import Any
 from labkit.cluster import downloads
 from labkit.errors import LabError
 from labkit.settings import GATEWAY_API as GATEWAY_API_VERSION
-from labkit.settings import ISTIO, KIND, KUBERNETES, settings
+from labkit.settings import HELM, ISTIO, KIND, KUBERNETES, settings
 
 FORM = 1
 FILE = "bundle.json"
@@ -45,7 +45,9 @@ class Contents:
 
 def versions() -> dict[str, str]:
     """What this course is written for."""
-    return {"istio": ISTIO, "kind": KIND, "kubernetes": KUBERNETES, "gateway_api": GATEWAY_API_VERSION}
+    return {
+        "istio": ISTIO, "kind": KIND, "kubernetes": KUBERNETES, "helm": HELM, "gateway_api": GATEWAY_API_VERSION,
+    }  # fmt: skip
 
 
 def read(folder: Path) -> Contents:

@@ -29,8 +29,8 @@ def install(folder: Path, progress: Progress) -> None:
     with progress.stage("files"):
         _lay(folder, held)
     source = sources.choose()
-    source.tool("kind", progress)
-    source.tool("kubectl", progress)
+    for program in ("kind", "kubectl", "helm"):
+        source.tool(program, progress)
     ensure_release(source, progress)
 
 

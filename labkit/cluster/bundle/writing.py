@@ -50,7 +50,7 @@ def write(to: Path, progress: Progress) -> Path:
 
 def _collect(source: Source, into: Path, progress: Progress) -> contents.Contents:
     s = settings()
-    for program in ("kind", "kubectl"):
+    for program in ("kind", "kubectl", "helm"):
         shutil.copyfile(source.tool(program, progress), into / program)
     release = source.istio_archive(ISTIO, s.system, s.architecture, progress)
     shutil.copyfile(release, into / release.name)

@@ -19,8 +19,8 @@ NODE_BASE = "istio-lab/node-base"
 
 
 class Packages:
-    """See labkit.cluster.source.Source. kind, kubectl and Istio are handed out from `mirror`, which has the layout
-    of their official addresses, checksums included, so that it can stand in for them."""
+    """See labkit.cluster.source.Source. kind, kubectl, Helm and Istio are handed out from `mirror`, which has the
+    layout of their official addresses, checksums included, so that it can stand in for them."""
 
     name = "packages"
     differences = istio.DIFFERENCES
@@ -36,9 +36,11 @@ class Packages:
         return unmet.what if unmet else None
 
     def tool(self, program: str, progress: Progress) -> Path:
-        """`kind` or `kubectl` in settings().bin, verified against the mirror's checksum. Raises LabError."""
+        """`kind`, `kubectl` or `helm` in settings().bin, verified against the mirror's checksum. Raises LabError."""
         with progress.stage(program) as note:
             tools.require()
+            if program == "helm":
+                return _installed_from(self._helm_archive(note), settings().bin / program)
             step, name = _published(program)
             return _installed(make(step, note) / name, settings().bin / program)
 
@@ -85,6 +87,14 @@ class Packages:
         backend.run(["docker", "tag", packed, NODE_IMAGE])
         return NODE_IMAGE
 
+    def _helm_archive(self, note: Note) -> Path:
+        """Where Helm publishes it, which is at the top of the mirror: no folder that one step could fill alone."""
+        built = make(recipes.helm_archive(), note)
+        self.mirror().mkdir(parents=True, exist_ok=True)
+        for file in built.glob("*.tar.gz*"):
+            shutil.copy2(file, self.mirror() / file.name)
+        return self.mirror() / recipes.helm_archive_name()
+
     def mirror(self) -> Path:
         """The folder of published files: each at the path of its official address."""
         return builds() / "mirror"
@@ -120,6 +130,12 @@ def _installed(published: Path, to: Path) -> Path:
         return to
     downloads.verify(published, sha256)
     return downloads.install_program(published, to)
+
+
+def _installed_from(archive: Path, to: Path) -> Path:
+    checksum = archive.with_name(f"{archive.name}.sha256sum")
+    downloads.verify(archive, downloads.checksum_for(archive.name, checksum.read_text(), str(checksum)))
+    return downloads.install_program(downloads.program_in(archive, to.name, builds() / to.name), to)
 
 
 def _kubernetes_images(note: Note) -> list[str]:

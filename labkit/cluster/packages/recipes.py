@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from labkit.settings import (
     DEBIAN_PYTHON,
     ENVOY,
     FORTIO,
+    HELM,
     ISTIO,
     JAEGER,
     KIND,
@@ -26,6 +29,7 @@ from labkit.settings import (
 
 DOCKERFILES = Path(__file__).parent / "dockerfiles"
 KIND_MODULE = "sigs.k8s.io/kind"
+HELM_MODULE = "helm.sh/helm/v4"
 BOOKINFO = "samples/bookinfo/src"
 PRODUCTPAGE = ("productpage.py", "templates", "static")
 ECHO_CERTIFICATE = "tests/testdata/certs/dns"
@@ -128,6 +132,37 @@ def kubernetes() -> Step:
 def kind() -> Step:
     """The `kind` command."""
     return go.Program("kind", {KIND_MODULE: f"v{KIND}"}, (KIND_MODULE,)).step()
+
+
+def helm() -> Step:
+    """The `helm` command."""
+    version = f"{HELM_MODULE}/internal/version"
+    return go.Program(
+        "helm",
+        {HELM_MODULE: f"v{HELM}"},
+        (f"{HELM_MODULE}/cmd/helm",),
+        stamps=(f"{version}.version=v{HELM}", f"{version}.gitTreeState=clean"),
+    ).step()
+
+
+def helm_archive_name() -> str:
+    """As Helm publishes it for this machine."""
+    return f"helm-v{HELM}-{settings().system}-{settings().architecture}.tar.gz"
+
+
+def helm_archive() -> Step:
+    """The archive with the command in a folder, as Helm packs it, and its checksum beside it."""
+    name, folder = helm_archive_name(), f"{settings().system}-{settings().architecture}"
+
+    def pack(into: Path, note: Note) -> None:
+        content = (make(helm(), note) / "helm").read_bytes()
+        with tarfile.open(into / name, "w:gz", compresslevel=6) as tar:
+            member = tarfile.TarInfo(f"{folder}/helm")
+            member.size, member.mode = len(content), 0o755
+            tar.addfile(member, io.BytesIO(content))
+        istio.checksum(into / name, ".sha256sum")
+
+    return Step("helm-archive", (helm().key, name), pack)
 
 
 def kind_files() -> Step:

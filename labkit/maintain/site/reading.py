@@ -67,7 +67,7 @@ def _drawn(figure: dict, number: int) -> str:
 
 
 class CourseLexer(IPython3Lexer):
-    """IPython with the course's magics: after %%shell, %kubectl and %istioctl stands what a shell would read."""
+    """IPython with the course's magics: after %%shell, %kubectl, %istioctl and %helm stands what a shell would read."""
 
     name = "IPython with the course's magics"
     aliases = ("course",)
@@ -75,7 +75,7 @@ class CourseLexer(IPython3Lexer):
         **IPython3Lexer.tokens,
         "root": [
             (r"(?s)(\s*)(%%)(shell)(.*)", bygroups(Text, Operator, Keyword, using(BashLexer))),
-            (r"(%)(kubectl|istioctl)(.*\n)", bygroups(Operator, Keyword, using(BashLexer))),
+            (r"(%)(kubectl|istioctl|helm)(.*\n)", bygroups(Operator, Keyword, using(BashLexer))),
             *IPython3Lexer.tokens["root"],
         ],
     }
