@@ -90,9 +90,11 @@ PeerAuthentication peerauthentications security.istio.io/v1 pa
 RequestAuthentication requestauthentications security.istio.io/v1 ra
 Telemetry telemetries telemetry.istio.io/v1 telemetry
 Gateway gateways gateway.networking.k8s.io/v1 gtw
+BackendTLSPolicy backendtlspolicies gateway.networking.k8s.io/v1 btlspolicy
 GRPCRoute grpcroutes gateway.networking.k8s.io/v1
 HTTPRoute httproutes gateway.networking.k8s.io/v1
 ReferenceGrant referencegrants gateway.networking.k8s.io/v1 refgrant
+TLSRoute tlsroutes gateway.networking.k8s.io/v1
 """
 
 
