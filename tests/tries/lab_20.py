@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from labkit import backend
-from labkit.cluster import release
 from tries import Tries
-from tries.steps import apply
+from tries.steps import apply, gateway_api
 
-
-def _kinds() -> None:
-    """The Gateway API's definitions, as the notebook brings them."""
-    backend.run(["kubectl", "apply", "--server-side", "-f", release.gateway_api()])
-
-
-_VERSIONS = (_kinds, "kubectl apply -f samples/bookinfo/platform/kube/bookinfo-versions.yaml")
+_VERSIONS = (gateway_api, "kubectl apply -f samples/bookinfo/platform/kube/bookinfo-versions.yaml")
 
 TRIES = {
     "20.1": Tries(
@@ -105,7 +97,7 @@ TRIES = {
         ),
     ),
     "20.3": Tries(
-        before=(_kinds,),
+        before=(gateway_api,),
         wrong=(
             apply("""
                 apiVersion: v1

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from textwrap import dedent
 
+from labkit import backend
+from labkit.cluster import release
 from labkit.course import labs
 
 CLIENT = (
@@ -15,6 +18,11 @@ ALL_RESTARTED = (
     "kubectl rollout restart deployment",
     "for each in $(kubectl get deployments -o name); do kubectl rollout status $each --timeout=120s; done",
 )
+
+
+def gateway_api() -> None:
+    """The Gateway API's definitions, as a notebook brings them."""
+    backend.run(["kubectl", "apply", "--server-side", "-f", release.gateway_api()])
 
 
 def apply(manifest: str, options: str = "") -> str:
@@ -36,4 +44,4 @@ def _commands(cell: tuple[str, ...]) -> tuple[str, ...]:
     if cell[0] == "%%shell":
         return ("\n".join(cell[1:]),)
     assert all(line.startswith("%") for line in cell), cell
-    return tuple(line[1:].replace("$LABKIT_MANIFESTS", '"$LABKIT_MANIFESTS"') for line in cell)
+    return tuple(re.sub(r'(?<!")\$LABKIT_MANIFESTS', '"$LABKIT_MANIFESTS"', line[1:]) for line in cell)
