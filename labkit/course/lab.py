@@ -29,7 +29,8 @@ class Exercise:
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """`start`: the components that are ready when it begins, and nothing else.
+    """`start`: the components that are ready when it begins, and nothing else. programs: what its cells run beside
+    kubectl and istioctl; it may stay.
 
     path: the shortest of the three ways through the course that it lies on; the longer ones take it in.
     exam, pages: what the map tells of it: topics of the exam as `domain: topic`, and pages below Istio's docs.
@@ -42,6 +43,7 @@ class Lab:
     exam: tuple[str, ...] = ()
     pages: tuple[str, ...]
     start: tuple[Component, ...]
+    programs: tuple[Component, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     checks: tuple[Check, ...]
     exercises: tuple[Exercise, ...]

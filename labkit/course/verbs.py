@@ -79,12 +79,13 @@ def goto(number: str, report: Listener) -> Place:
     components.remove_releases(progress)
     components.remove_revisions(progress)
     _clear(lab, progress)
-    for component in lab.start[1:]:
+    for component in (*lab.start[1:], *lab.programs):
         component.ensure(progress)
     _hints_given.clear()
     _failing.clear()
     found = (component.name for component in _beyond(lab) if not component.is_ours() and component.is_ready())
-    return Place(lab.number, lab.title, tuple(component.name for component in lab.start), tuple(found))
+    standing = tuple(component.name for component in (*lab.start, *lab.programs))
+    return Place(lab.number, lab.title, standing, tuple(found))
 
 
 def what_changed() -> pd.DataFrame:

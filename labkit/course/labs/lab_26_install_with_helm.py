@@ -176,7 +176,8 @@ LAB = Lab(
     path="everything",
     exam=("installation: istioctl or Helm", "installation: upgrading", "installation: customizing"),
     pages=("setup/install/helm/", "setup/upgrade/helm/", "setup/additional-setup/gateway/"),
-    start=(*components.UP, components.HELM),
+    start=components.UP,
+    programs=(components.HELM,),
     predictions=PREDICTIONS,
     checks=(
         Check(
@@ -233,8 +234,9 @@ LAB = Lab(
                 f"A namespace names a tag as it names a revision. Where `{TAG}` is another's, Helm refuses.",
             ),
             solution=(
-                f"helm upgrade {_ISTIOD} -f $LABKIT_MANIFESTS/26-istiod.yaml --set 'revisionTags={{{TAG}}}' "
-                "--take-ownership --force-conflicts --wait",
+                # what helm warns of, and what it tells, in the order in which they came
+                f"bash -c \"helm upgrade {_ISTIOD} -f $LABKIT_MANIFESTS/26-istiod.yaml --set 'revisionTags={{{TAG}}}' "
+                '--take-ownership --force-conflicts --wait 2>&1"',
                 f"kubectl label namespace {SHOP} istio-injection- istio.io/rev={TAG} --overwrite",
                 *_RESTART,
             ),
