@@ -12,9 +12,12 @@ _GATEWAY = "shop-gateway manifests/charts/gateway -n shop"
 TRIES = {
     "26.1": Tries(
         before=_SHOP,
-        wrong=(f"helm upgrade {_GATEWAY} --reuse-values --set autoscaling.minReplicas=2 --wait",),
-        why="That is the least number for an autoscaler, and there is none.",
-        fails={"the gateway has two pods": "pods available: 1"},
+        wrong=(
+            "kubectl scale deployment shop-gateway -n shop --replicas=2",
+            "kubectl rollout status deployment/shop-gateway -n shop --timeout=120s",
+        ),
+        why="There are two pods, but Helm knows of one.",
+        fails={"the gateway has two pods": "pods available: 2; by Helm's values: 1"},
         right=(f"helm upgrade {_GATEWAY} --reuse-values --set replicaCount=2 --wait",),
     ),
     "26.2": Tries(

@@ -73,8 +73,9 @@ def shop_may_put() -> Seen:
 
 
 def stock_answers_partners() -> Seen:
-    status = _status(STOCK_TO_PARTNERS, *PARTNER)
-    return Seen(status == "200", f"a partner on port 8443: {status}")
+    nobody, partner = _status(STOCK_TO_PARTNERS), _status(STOCK_TO_PARTNERS, *PARTNER)
+    refused = nobody.startswith(NO_ANSWER)
+    return Seen(refused and partner == "200", f"on port 8443 without a certificate: {nobody}; a partner: {partner}")
 
 
 def stock_answers_nobody_else() -> Seen:
@@ -320,7 +321,11 @@ LAB = Lab(
             ),
             solution=(f"{_APPLY}stock-partners.yaml",),
             checks=(
-                Check(claim="a partner gets stock's answer on port 8443", observe=stock_answers_partners, within=3),
+                Check(
+                    claim="on port 8443 a partner gets stock's answer, and nobody else",
+                    observe=stock_answers_partners,
+                    within=3,
+                ),
                 Check(claim="on port 443 there is no such path", observe=stock_answers_nobody_else, within=3),
             ),
         ),

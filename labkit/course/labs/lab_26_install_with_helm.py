@@ -53,7 +53,8 @@ def was_upgraded_and_hardly_a_request_lost() -> Seen:
 def gateway_has_two_pods() -> Seen:
     deployment = objects.find("deployments", GATEWAY, SHOP, group="apps")
     available = deployment["status"].get("availableReplicas", 0) if deployment else 0
-    return Seen(available == 2, f"pods available: {available}")
+    asked = helm.values(GATEWAY, SHOP).get("replicaCount", 1)
+    return Seen(available == asked == 2, f"pods available: {available}; by Helm's values: {asked}")
 
 
 def gateway_keeps_its_values() -> Seen:
