@@ -24,6 +24,7 @@ PATH = re.compile(
     r"(?P<root>/api/v1|/apis/[^/]+/[^/]+)(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
     r"/(?P<resource>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<beneath>[^/]+))?)?"
 )
+GROUPS = "/apis"  # lists all groups that there are
 LOOKS = ("GET", "HEAD")
 RECORDED = "the mesh is a recorded one"  # begins each refusal that a live API server would not have uttered
 # https://kubernetes.io/blog/2025/04/24/endpoints-deprecation/
@@ -105,7 +106,8 @@ def knows(state: State, asked: Asked) -> bool:
     found = PATH.fullmatch(asked.path)
     if (DOCUMENT, asked.path) in state or not found:
         return (DOCUMENT, asked.path) in state
-    return (DOCUMENT, found["root"]) in state and found["beneath"] in (None, "log", "status", "scale")
+    told = (DOCUMENT, found["root"]) in state or (DOCUMENT, GROUPS) in state  # which groups there are not, too
+    return told and found["beneath"] in (None, "log", "status", "scale")
 
 
 def _answer(state: State, at: float, asked: Asked) -> Answer:

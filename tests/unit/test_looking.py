@@ -18,6 +18,7 @@ from labkit.recordings.replay import NotRecorded, Replay
 
 RESOURCES = {"groupVersion": "v1", "resources": [{"name": "namespaces", "kind": "Namespace", "verbs": ["get", "list"]}]}
 
+GROUPS = ("document", "/apis", json.dumps({"groups": []}))
 COLUMNS = ("columns", "/api/v1/namespaces", '[{"name": "Name"}]')
 
 
@@ -40,7 +41,7 @@ def lab(monkeypatch, tmp_path):
     cells.cell("%create", lambda: backend.run(["kubectl", "create", "namespace", "made"]))
     path = cells.write()
     moments = [
-        (0, 0.0, [("document", "/api/v1", json.dumps(RESOURCES)), COLUMNS, namespace("default")]),
+        (0, 0.0, [("document", "/api/v1", json.dumps(RESOURCES)), GROUPS, COLUMNS, namespace("default")]),
         (1, 1.0, [namespace("made")]),
     ]
     state.write(state.of(path), files.Head("42-a-lab", WHEN, "", ()), moments)
@@ -116,6 +117,14 @@ def test_what_is_not_there_is_an_error_as_of_a_live_mesh(lab):
     goto(lab)
     with pytest.raises(backend.KubernetesError) as caught:
         said(lab, "# my own", lambda: backend.kubernetes("GET", "/api/v1/namespaces/nosuch"))
+    assert caught.value.status == 404
+
+
+def test_a_group_that_was_not_installed_is_an_error_as_of_a_live_mesh(lab):
+    goto(lab)
+    path = "/apis/gateway.nosuch.io/v1/namespaces/default/grpcroutes"
+    with pytest.raises(backend.KubernetesError) as caught:
+        said(lab, "# my own", lambda: backend.kubernetes("GET", path))
     assert caught.value.status == 404
 
 
