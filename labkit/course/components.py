@@ -84,7 +84,7 @@ def remove_revisions(progress: Progress) -> None:
 
 def remove_releases(progress: Progress) -> None:
     """What 26 installs with Helm. A release that took over what istioctl had installed is forgotten, not uninstalled:
-    its objects are the whole mesh's, and istioctl takes them back."""
+    its objects are the whole mesh's, and `take_back` gives them to istioctl."""
     if not session.owns_cluster():
         return
     found, adopter = helm.releases(), helm.adopted_by()
@@ -93,11 +93,16 @@ def remove_releases(progress: Progress) -> None:
     for release_ in found:
         with progress.stage(f"remove Helm's release {release_.name}"):
             (helm.forget if release_.name == adopter else helm.remove)(release_)
-    if adopter:
-        with progress.stage("give istioctl back what Helm took over") as note:
-            if istio.version():
-                istio.install(note)
-            helm.disown()
+
+
+def take_back(progress: Progress) -> None:
+    """Give istioctl what a release of Helm's took over. It waits for istiod, which nothing may keep from starting."""
+    if not session.owns_cluster() or not helm.adopted_by():
+        return
+    with progress.stage("give istioctl back what Helm took over") as note:
+        if istio.version():
+            istio.install(note)
+        helm.disown()
 
 
 def _istio_detail() -> str:

@@ -79,6 +79,7 @@ def goto(number: str, report: Listener) -> Place:
     components.remove_releases(progress)
     components.remove_revisions(progress)
     _clear(lab, progress)
+    components.take_back(progress)
     for component in (*lab.start[1:], *lab.programs):
         component.ensure(progress)
     _hints_given.clear()

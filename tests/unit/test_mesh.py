@@ -259,7 +259,9 @@ def with_helm(monkeypatch):
 
 def removed(cluster: WithReleases) -> list[str]:
     with backend.use(cluster):
-        components.remove_releases(Progress(lambda event: None, backend.now))
+        progress = Progress(lambda event: None, backend.now)
+        components.remove_releases(progress)
+        components.take_back(progress)
     return cluster.ran
 
 
