@@ -141,10 +141,10 @@ def images() -> None:
     After it, `labkit up` does without a network.
     """
     from labkit.cluster import sources
-    from labkit.cluster.source import ensure_release
+    from labkit.cluster.source import TOOLS, ensure_release
 
     progress, source = _progress(), sources.choose()
-    for program in ("kind", "kubectl", "helm"):
+    for program in TOOLS:
         source.tool(program, progress)
     ensure_release(source, progress)
     print(source.node_image(progress))

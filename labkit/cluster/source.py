@@ -9,6 +9,8 @@ from labkit.cluster import downloads
 from labkit.progress import Progress
 from labkit.settings import ISTIO, settings
 
+TOOLS = ("kind", "kubectl", "helm")  # what `tool` hands out
+
 
 class Source(Protocol):
     """`releases` (what the projects publish), `packages` (built from package registries alone), and `bundle` (either,

@@ -8,7 +8,7 @@ from pathlib import Path
 from labkit import backend
 from labkit.cluster import bundle, images, sources
 from labkit.cluster.bundle import contents
-from labkit.cluster.source import ensure_release
+from labkit.cluster.source import TOOLS, ensure_release
 from labkit.progress import Progress
 from labkit.settings import settings
 
@@ -29,7 +29,7 @@ def install(folder: Path, progress: Progress) -> None:
     with progress.stage("files"):
         _lay(folder, held)
     source = sources.choose()
-    for program in ("kind", "kubectl", "helm"):
+    for program in TOOLS:
         source.tool(program, progress)
     ensure_release(source, progress)
 

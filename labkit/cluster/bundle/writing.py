@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from labkit import backend
 from labkit.cluster import downloads, sources
 from labkit.cluster.bundle import contents
-from labkit.cluster.source import Source
+from labkit.cluster.source import TOOLS, Source
 from labkit.progress import Progress
 from labkit.settings import ISTIO, REPOSITORY, settings
 
@@ -50,7 +50,7 @@ def write(to: Path, progress: Progress) -> Path:
 
 def _collect(source: Source, into: Path, progress: Progress) -> contents.Contents:
     s = settings()
-    for program in ("kind", "kubectl", "helm"):
+    for program in TOOLS:
         shutil.copyfile(source.tool(program, progress), into / program)
     release = source.istio_archive(ISTIO, s.system, s.architecture, progress)
     shutil.copyfile(release, into / release.name)
