@@ -24,6 +24,7 @@ class Component:
 
     `objects` are the component's own in the reader's namespace; anything else there is a leftover.
     `detail` says more of one that is ready. `is_ours`: whether the course may remove it; else it stays as it is found.
+    `is_begun`, where one may be there in part: whether anything of it is, and so is to be removed.
     """
 
     name: str
@@ -33,6 +34,10 @@ class Component:
     objects: Callable[[], list[dict[str, Any]]] = list
     detail: Callable[[], str] = str
     is_ours: Callable[[], bool] = lambda: True
+    is_begun: Callable[[], bool] | None = None
+
+    def is_there(self) -> bool:
+        return (self.is_begun or self.is_ready)()
 
 
 def _release_is_ready() -> bool:
@@ -199,7 +204,13 @@ RELEASE = Component(
     "Istio's release", _release_is_ready, _ensure_release, _remove_release, detail=lambda: str(settings().istio_folder)
 )
 ISTIO = Component(
-    "Istio", _istio_is_ready, _ensure_istio, _remove_istio, detail=_istio_detail, is_ours=session.owns_cluster
+    "Istio",
+    _istio_is_ready,
+    _ensure_istio,
+    _remove_istio,
+    detail=_istio_detail,
+    is_ours=session.owns_cluster,
+    is_begun=istio.is_begun,
 )
 INJECTION = Component(
     "injection label",

@@ -242,7 +242,7 @@ def _clear(lab: Lab, progress: Progress) -> None:
 
 
 def _too_much(lab: Lab) -> list[components.Component]:
-    return [component for component in _beyond(lab) if component.is_ours() and component.is_ready()]
+    return [component for component in _beyond(lab) if component.is_ours() and component.is_there()]
 
 
 def _beyond(lab: Lab) -> list[components.Component]:

@@ -130,6 +130,11 @@ def is_installed() -> bool:
     return len(images) == 1 + len(GATEWAYS) and all(image.endswith(f":{ISTIO}") for image in images)
 
 
+def is_begun() -> bool:
+    """Whether its namespace is there: with another profile, another version, or what an interruption left."""
+    return objects.find("namespaces", NAMESPACE) is not None
+
+
 def version() -> str:
     """The version of the control plane that is available, as its image's tag has it; "" where there is none.
 

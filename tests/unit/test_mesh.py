@@ -186,6 +186,15 @@ def test_a_control_plane_scaled_to_zero_is_told_from_one_that_is_not_there(repli
         assert istio.is_scaled_to_zero() is scaled
 
 
+@pytest.mark.parametrize("namespaces", [[], [{"metadata": {"name": "istio-system"}}]])
+def test_istio_in_part_is_not_ready_and_is_taken_away_all_the_same(namespaces, monkeypatch):
+    """Another profile, another version: lab 03 leaves both, where a reader stops in the middle."""
+    monkeypatch.setattr(components.istio, "is_installed", lambda: False)
+    monkeypatch.setattr(components.objects, "find", lambda kind, name, *_, **__: next(iter(namespaces), None))
+    assert not components.ISTIO.is_ready()
+    assert components.ISTIO.is_there() is bool(namespaces)
+
+
 class TwoControlPlanes(Answers):
     """Beside the default one stands canary, with a tag that leads to it, and one that leads to the default."""
 
