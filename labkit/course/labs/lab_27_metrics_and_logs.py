@@ -166,7 +166,7 @@ PREDICTIONS = (
         why="A counter is one line for each path, a histogram 22: twenty buckets, a sum and a count.",
     ),
     Prediction(
-        question="No proxy has a series with a path any more. How many has Prometheus stored?",
+        question="No proxy has a series with a path any more. How many of them does Prometheus keep?",
         choices=("none", "200 or more"),
         measured=what_is_stored,
         why="Prometheus keeps what it was told for as long as it is set to, and each series costs memory for hours.",
