@@ -110,6 +110,14 @@ def take_back(progress: Progress) -> None:
         helm.disown()
 
 
+def remove_log_providers(progress: Progress) -> None:
+    """What 27 writes into the mesh's settings."""
+    if not session.owns_cluster() or not istio.log_providers():
+        return
+    with progress.stage("remove providers of access logs"):
+        istio.remove_log_providers()
+
+
 def _istio_detail() -> str:
     if not session.owns_cluster():
         return f"{istio.version()}, found in place"

@@ -80,6 +80,7 @@ def goto(number: str, report: Listener) -> Place:
     components.remove_revisions(progress)
     _clear(lab, progress)
     components.take_back(progress)
+    components.remove_log_providers(progress)
     for component in (*lab.start[1:], *lab.programs):
         component.ensure(progress)
     _hints_given.clear()
@@ -104,6 +105,7 @@ def what_changed() -> pd.DataFrame:
         added += [(f"Helm's release {each.name}", "added") for each in helm.releases()]
         added += [(f"Istio's revision {name}", "added") for name in istio.other_revisions()]
         added += [(f"Istio's tag {name}", "added") for name in istio.tags()]
+        added += [(f"provider {name} of access logs", "added") for name in istio.log_providers()]
     left = [(str(found), "added") for found in leftovers.find(NAMESPACE, _known(components.COMPONENTS))]
     return pd.DataFrame([*missing, *added, *left], columns=["what", "change"])
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
 from labkit import backend
@@ -47,6 +47,7 @@ _LINE = re.compile(
     )
 )  # fmt: skip
 _LINES = 1000  # of the log's end: enough for what was asked just now
+WRITTEN = 2.5  # seconds
 
 
 def entry(pod: str, path: str, timeout: float = 15) -> pd.DataFrame:
@@ -69,6 +70,19 @@ def recent(pod: str) -> pd.DataFrame:
 
     lines = [parsed for line in _log(find(pod)).splitlines() if (parsed := parse(line))]
     return pd.DataFrame(lines, columns=list(FIELDS))
+
+
+def since(ask: Callable[[], object], *pods: str, mark: str = "") -> list[str]:
+    """Call `ask`; the lines that the pods' access logs got meanwhile, as they are, those with `mark` in them.
+
+    Takes two seconds and a half more, as Envoy writes its log once a second. Raises LabError where a pod is not there,
+    or has no proxy.
+    """
+    found = [find(pod) for pod in pods]
+    before = [_marked(pod, mark) for pod in found]
+    ask()
+    backend.sleep(WRITTEN)
+    return [line for pod, seen in zip(found, before, strict=True) for line in _new(_marked(pod, mark), seen)]
 
 
 def follow(path: str, gateway: str = "deploy/istio-ingressgateway.istio-system", timeout: float = 15) -> pd.DataFrame:
@@ -107,6 +121,15 @@ def parse(line: str) -> dict[str, str]:
     """A line in Istio's default format, by field; empty where it is none."""
     found = _LINE.fullmatch(line.rstrip())
     return dict(zip(FIELDS, found.groups(), strict=True)) if found else {}
+
+
+def _marked(pod: Pod, mark: str) -> list[str]:
+    return [line for line in _log(pod).splitlines() if mark in line]
+
+
+def _new(lines: list[str], seen: list[str]) -> list[str]:
+    """Those behind the last that was there before: each bears the time, or the id, of its request."""
+    return lines[lines.index(seen[-1]) + 1 :] if seen and seen[-1] in lines else lines
 
 
 def _newest(pod: Pod, path: str, timeout: float, but_not: Set[str] = frozenset()) -> dict[str, str]:

@@ -7,6 +7,8 @@ cells that say so are compared.
 
 from __future__ import annotations
 
+import shlex
+
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -85,6 +87,10 @@ LEFT = {
     "26": (
         "helm install istiod-helm manifests/charts/istio-control/istio-discovery -n istio-system --set revision=helm",
         "helm install istio-base manifests/charts/base -n istio-system --take-ownership --force-conflicts",
+    ),
+    "27": (
+        "kubectl apply -f $LABKIT_MANIFESTS/27-mesh.yaml",
+        shlex.join(["bash", "-c", labs.lab("27").checks[1].remedy[1]]),
     ),
     "31": labs.exercise("31.5").fault,  # before what would stop its rollout
     "03": labs.exercise("03.2").fault,

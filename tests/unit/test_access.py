@@ -96,6 +96,14 @@ def denial(path: str) -> str:
     return line({**dict.fromkeys(access_log.FIELDS, "-"), **values})
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "new"),
+    [([], ["a"], ["a"]), (["a"], ["a"], []), (["a", "b"], ["b", "c"], ["c"]), (["a"], ["c"], ["c"])],
+)
+def test_new_lines_are_those_behind_the_last_that_was_there_even_where_the_log_was_cut(before, after, new):
+    assert access_log._new(after, before) == new
+
+
 words = st.text(st.characters(codec="ascii", exclude_categories=["C", "Z"], exclude_characters='"[]'), min_size=1)
 
 

@@ -6,6 +6,7 @@ import json
 
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
 import pytest
+import yaml
 from fake import Fake
 from hypothesis import given
 from hypothesis import strategies as st
@@ -193,6 +194,38 @@ def test_istio_in_part_is_not_ready_and_is_taken_away_all_the_same(namespaces, m
     monkeypatch.setattr(components.objects, "find", lambda kind, name, *_, **__: next(iter(namespaces), None))
     assert not components.ISTIO.is_ready()
     assert components.ISTIO.is_there() is bool(namespaces)
+
+
+class Settings(Fake):
+    """The mesh's settings, as the ConfigMap has them, and as they were patched."""
+
+    def __init__(self, mesh: str) -> None:
+        super().__init__()
+        self.mesh = mesh
+
+    def kubernetes(self, method, path, body, query, content_type):
+        assert path == "/api/v1/namespaces/istio-system/configmaps/istio"
+        if method == "PATCH":
+            self.mesh = body["data"]["mesh"]
+        return json.dumps({"data": {"mesh": self.mesh}})
+
+
+def test_providers_of_access_logs_are_taken_out_of_the_meshs_settings_and_nothing_else():
+    provider = "- name: json\n  envoyFileAccessLog: {path: /dev/stdout}\n"
+    others = "extensionProviders:\n- name: jaeger\n  opentelemetry: {port: 4317}\n"
+    with backend.use(Settings(f"accessLogFile: /dev/stdout\n{others}{provider}")) as cluster:
+        assert istio.log_providers() == ["json"]
+        components.remove_log_providers(Progress(lambda event: None, backend.now))
+        assert istio.log_providers() == []
+    kept = [{"name": "jaeger", "opentelemetry": {"port": 4317}}]
+    assert yaml.safe_load(cluster.mesh) == {"accessLogFile": "/dev/stdout", "extensionProviders": kept}
+
+
+@pytest.mark.parametrize("mesh", ["", "accessLogFile: /dev/stdout", "extensionProviders: []"])
+def test_settings_without_such_a_provider_are_left_alone(mesh):
+    with backend.use(Settings(mesh)) as cluster:
+        components.remove_log_providers(Progress(lambda event: None, backend.now))
+    assert cluster.mesh == mesh
 
 
 class TwoControlPlanes(Answers):

@@ -123,6 +123,7 @@ defaults:
 version: 1.0.0
 appVersion: 1.0.0
 """
+GO = "\tif !filterConfig.Metrics {\n\tbuilder.patchListeners()\n"
 
 
 @pytest.fixture
@@ -130,25 +131,37 @@ def module(tmp_path):
     for path in istio.CHANGES:
         file = tmp_path / "module" / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(VALUES)
+        file.write_text(GO if path.endswith(".go") else VALUES)
     return tmp_path / "module"
 
 
 def test_the_charts_are_those_of_a_release_for_upstream_envoy(module):
-    values = yaml.safe_load(istio.charts(module)[f"{istio.ISTIOD}/values.yaml"])["defaults"]
+    values = yaml.safe_load(istio.changed(module)[f"{istio.ISTIOD}/values.yaml"])["defaults"]
     assert values["global"] == {"hub": ISTIO_HUB, "tag": ISTIO}
     assert values["telemetry"]["enabled"] is False
     assert set(values["env"].values()) == {"false"}
-    gateway = yaml.safe_load(istio.charts(module)["manifests/charts/gateways/istio-ingress/values.yaml"])["defaults"]
+    gateway = yaml.safe_load(istio.changed(module)["manifests/charts/gateways/istio-ingress/values.yaml"])["defaults"]
     assert gateway["global"] == {"hub": ISTIO_HUB, "tag": ISTIO}
     assert gateway["telemetry"]["enabled"] is True
-    assert yaml.safe_load(istio.charts(module)[f"{istio.ISTIOD}/Chart.yaml"])["appVersion"] == ISTIO
+    assert yaml.safe_load(istio.changed(module)[f"{istio.ISTIOD}/Chart.yaml"])["appVersion"] == ISTIO
+
+
+def test_istiod_applies_telemetry_rules_to_what_upstream_envoy_counts(module):
+    texts = istio.changed(module)
+    assert "upstreamEnvoy ||" in texts["pilot/pkg/model/telemetry.go"]
+    assert "builder.applyRequestStats()" in texts["pilot/pkg/networking/core/listener.go"]
+    counted = texts[f"{istio.ISTIOD}/templates/request-stats.yaml"]
+    added = {path: text for path, text in texts.items() if path.endswith("/request_stats.go")}
+    assert {re.search(r"^package (\w+)$", text, re.MULTILINE)[1] for text in added.values()} == {"model", "core"}
+    for reporter in ("source", "destination"):  # by which istiod finds them
+        assert f'"reporter" "{reporter}"' in counted
+        assert any(f'"{reporter}":' in text for text in added.values())
 
 
 def test_charts_that_are_not_as_expected_are_refused(module):
     (module / istio.ISTIOD / "values.yaml").write_text(VALUES.replace("  env: {}\n", ""))
     with pytest.raises(LabError):
-        istio.charts(module)
+        istio.changed(module)
 
 
 def test_the_archive_unpacks_like_a_release(tmp_path):

@@ -70,6 +70,16 @@ def test_a_request_that_no_route_took_has_no_destination():
     assert {found[key] for key in found if key.startswith("destination")} == {telemetry.UNKNOWN}
 
 
+def test_labels_as_they_are_written_are_those_that_a_rule_added_too():
+    text = UPSTREAM.replace('response_flags="-"', 'request_kind="a, \\"b\\" or {c}"')
+    (first, six), (second, two) = names.as_written(text + ISTIOS_OWN)[:2]
+    assert (six, two) == (6, 2)
+    assert first["request_kind"] == 'a, \\"b\\" or {c}'
+    assert "response_flags" not in first
+    assert second["source_principal"] == ""
+    assert names.as_written(BUCKET % "5") == []
+
+
 def test_a_host_outside_of_the_cluster_keeps_its_name():
     [found] = labels(NOWHERE.replace('destination_service=""', 'destination_service="api.example.com"'))
     assert found["destination_service_name"] == "api.example.com"

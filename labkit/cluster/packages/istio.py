@@ -18,6 +18,7 @@ MODULE = "istio.io/istio"
 CHARTS = Path(__file__).parent / "charts"
 REQUEST_STATS = CHARTS / "request-stats.yaml"
 ISTIOD = "manifests/charts/istio-control/istio-discovery"
+GO = Path(__file__).parent / "istiod"
 
 # What Istio's release builder writes into the charts in place of the development builds' names.
 RELEASED_NAMES = (
@@ -30,13 +31,23 @@ UPSTREAM_ENVOY = (
     ("\n  env: {}\n", '\n  env:\n    PILOT_ENABLE_METADATA_EXCHANGE: "false"\n    PILOT_ENABLE_ALPN_FILTER: "false"\n'),
     ("\n  telemetry:\n    enabled: true\n", "\n  telemetry:\n    enabled: false\n"),
 )
+# It has none of them where a rule asks for them, either: what Telemetry says of metrics goes to what Envoy counts with.
+NO_STATS_FILTER = (("\tif !filterConfig.Metrics {\n", "\tif upstreamEnvoy || !filterConfig.Metrics {\n"),)
+OWN_STATS = (("\tbuilder.patchListeners()\n", "\tbuilder.patchListeners()\n\tbuilder.applyRequestStats()\n"),)
 COMPONENTS = ("gateways/istio-ingress", "gateways/istio-egress", "istio-cni", "ztunnel")
 CHANGES = {
     "manifests/profiles/default.yaml": RELEASED_NAMES,
     f"{ISTIOD}/values.yaml": (*RELEASED_NAMES, *UPSTREAM_ENVOY),
     f"{ISTIOD}/Chart.yaml": RELEASED_VERSION,
+    "pilot/pkg/model/telemetry.go": NO_STATS_FILTER,
+    "pilot/pkg/networking/core/listener.go": OWN_STATS,
     **{f"manifests/charts/{name}/values.yaml": RELEASED_NAMES for name in COMPONENTS},
     **{f"manifests/charts/{name}/Chart.yaml": RELEASED_VERSION for name in (*COMPONENTS, "base", "default", "gateway")},
+}
+ADDED = {
+    f"{ISTIOD}/templates/request-stats.yaml": REQUEST_STATS,
+    "pilot/pkg/model/request_stats.go": GO / "request_stats_model.go",
+    "pilot/pkg/networking/core/request_stats.go": GO / "request_stats_listeners.go",
 }
 
 # All in which the archive built here differs from what Istio publishes.
@@ -44,6 +55,7 @@ DIFFERENCES = (
     f"istioctl and istiod are built from Istio's source at commit {ISTIO_REVISION}",
     "manifests/charts: telemetry, metadata exchange and the ALPN filter are off, for they need Istio's own Envoy",
     "manifests/charts: an EnvoyFilter request-stats makes the Envoy project's own Envoy count requests",
+    "istiod applies what Telemetry rules say of metrics to these counts, in place of Istio's own filter",
     "samples/addons/prometheus.yaml: rules give these counts the names that Istio documents",
 )
 
@@ -66,12 +78,12 @@ ARCHIVED = ("manifests", "samples", "tools", "LICENSE", "README.md")
 
 
 def tree() -> Step:
-    """Istio's source with the released charts in place of the development ones.
+    """Istio's source with the released charts in place of the development ones, and an istiod for upstream Envoy.
 
     A copy, because charts are embedded in istioctl, and Go lets nothing replace files of its module cache.
     """
     texts = (word for path, changes in CHANGES.items() for word in (path, *(text for pair in changes for text in pair)))
-    return Step("sources/istio", (ISTIO_MODULE, *texts, REQUEST_STATS), _copy_tree)
+    return Step("sources/istio", (ISTIO_MODULE, *texts, *ADDED.values()), _copy_tree)
 
 
 def commands() -> Step:
@@ -99,17 +111,17 @@ def _copy_tree(into: Path, _: Note) -> None:
     shutil.copytree(module, into, dirs_exist_ok=True, copy_function=shutil.copyfile)
     for folder in (into, *(path for path in into.rglob("*") if path.is_dir())):
         folder.chmod(0o755)  # the module cache is read-only
-    for path, text in charts(module).items():
+    for path, text in changed(module).items():
         (into / path).write_text(text)
 
 
-def charts(module: Path) -> dict[str, str]:
+def changed(module: Path) -> dict[str, str]:
     """The files that differ from the module's: path below it → text. Raises LabError where the module changed."""
     texts = {path: (module / path).read_text() for path in CHANGES}
     for path, changes in CHANGES.items():
         for before, after in changes:
             texts[path] = _replaced(texts[path], before, after, path)
-    return {**texts, f"{ISTIOD}/templates/request-stats.yaml": REQUEST_STATS.read_text()}
+    return {**texts, **{path: file.read_text() for path, file in ADDED.items()}}
 
 
 def _replaced(text: str, before: str, after: str, path: str) -> str:

@@ -32,6 +32,7 @@ _NUMBER = r"\d+(?:\.\d+)?(?:e\+?\d+)?"
 _COUNTER = rf"(?:envoy_)?{REQUESTS}\{{.*\}}"
 _BUCKET = rf"(?:envoy_)?{DURATIONS}_bucket\{{.*\}}"
 _SAMPLE = re.compile(rf"^({_COUNTER}|{_BUCKET}) ({_NUMBER})\s*$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _BOUND = re.compile(rf'(?:,|(?<=\{{))le="({_NUMBER}|\+Inf)"\}}$')  # Envoy writes it last
 _IN_CLUSTER = re.compile(r"\.[^.]+\.svc\..*")  # what follows a service's name in the host of one
 _REMEMBERED = 2**15  # series, some 40 MiB at most
@@ -56,6 +57,12 @@ def samples(text: str) -> dict[str, float]:
     # many scrapes are kept, and hold the same lines: one copy of each is enough
     found = ((sys.intern(match[1]), float(match[2])) for match in _SAMPLE.finditer(text))
     return {line: value for line, value in found if series(line)}
+
+
+def as_written(text: str) -> list[tuple[dict[str, str], float]]:
+    """The request counters in a proxy's metrics: their labels, nothing translated, and value."""
+    counters = ((match[1].partition("{")[2], match[2]) for match in _SAMPLE.finditer(text) if REQUESTS in match[1])
+    return [(dict(_LABEL.findall(labels)), float(value)) for labels, value in counters]
 
 
 @lru_cache(_REMEMBERED)

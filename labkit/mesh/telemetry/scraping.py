@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from labkit import backend
 from labkit.api import views
-from labkit.mesh.proxy.pods import with_proxy
-from labkit.mesh.telemetry.names import DURATIONS, LABELS, REQUESTS, samples, series
+from labkit.mesh.proxy.pods import find, with_proxy
+from labkit.mesh.telemetry.names import DURATIONS, LABELS, REQUESTS, as_written, samples, series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,6 +105,20 @@ def scrape(namespace: str = "") -> Scrape:
         counts={each.proxy: samples(each.text) for each in answered},
         silent={each.proxy: each.why for each in answers if each.why},
     )
+
+
+def labels(pod: str) -> pd.DataFrame:
+    """`istio_requests_total` of one proxy as its Envoy writes it: a column for each label that it has, and value.
+
+    Raises LabError where the pod is not there, or has no proxy, and backend.KubernetesError where it does not answer.
+    """
+    import pandas as pd
+
+    found = find(pod)["metadata"]
+    text = backend.perform(views.stats(f"{found['namespace']}/{found['name']}"))
+    rows = [{**theirs, "value": value} for theirs, value in as_written(text)]
+    names = sorted({name for row in rows for name in row} - {"value"})
+    return pd.DataFrame(rows, columns=[*names, "value"])
 
 
 @dataclass(frozen=True)
