@@ -10,7 +10,7 @@ from typing import Any
 from labkit import backend, session
 from labkit.cluster import bring_up, kind, release
 from labkit.errors import LabError
-from labkit.mesh import bookinfo, helm, istio, objects, tracing
+from labkit.mesh import authorizers, bookinfo, helm, istio, objects, tracing
 from labkit.mesh.telemetry import prometheus
 from labkit.progress import Progress
 from labkit.settings import GATEWAY_NODE_PORT, NAMESPACE, settings
@@ -93,6 +93,13 @@ def remove_releases(progress: Progress) -> None:
     for release_ in found:
         with progress.stage(f"remove Helm's release {release_.name}"):
             (helm.forget if release_.name == adopter else helm.remove)(release_)
+
+
+def remove_authorizers(progress: Progress) -> None:
+    """Whom 28 tells the mesh to ask. Once nobody asks them any more: a policy whose provider is gone refuses all."""
+    if session.owns_cluster() and authorizers.names():
+        with progress.stage("take the authorizers out of the mesh's configuration"):
+            authorizers.remove()
 
 
 def take_back(progress: Progress) -> None:

@@ -17,7 +17,7 @@ from labkit.course import components, labs
 from labkit.course.checks import Check, Report
 from labkit.course.lab import Lab
 from labkit.errors import LabError
-from labkit.mesh import authority, helm, istio, leftovers, objects
+from labkit.mesh import authority, authorizers, helm, istio, leftovers, objects
 from labkit.progress import Progress
 from labkit.progress import Report as Listener
 from labkit.settings import MANIFESTS, NAMESPACE
@@ -79,6 +79,7 @@ def goto(number: str, report: Listener) -> Place:
     components.remove_releases(progress)
     components.remove_revisions(progress)
     _clear(lab, progress)
+    components.remove_authorizers(progress)
     components.take_back(progress)
     for component in (*lab.start[1:], *lab.programs):
         component.ensure(progress)
@@ -104,6 +105,7 @@ def what_changed() -> pd.DataFrame:
         added += [(f"Helm's release {each.name}", "added") for each in helm.releases()]
         added += [(f"Istio's revision {name}", "added") for name in istio.other_revisions()]
         added += [(f"Istio's tag {name}", "added") for name in istio.tags()]
+        added += [(f"authorizer {name}", "added") for name in authorizers.names()]
     left = [(str(found), "added") for found in leftovers.find(NAMESPACE, _known(components.COMPONENTS))]
     return pd.DataFrame([*missing, *added, *left], columns=["what", "change"])
 
