@@ -7,6 +7,8 @@ cells that say so are compared.
 
 from __future__ import annotations
 
+import shlex
+
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -102,6 +104,11 @@ LEFT = {
         "kubectl create secret generic cacerts -n istio-system --from-file=samples/certs/ca-cert.pem",
         "kubectl label secret cacerts -n istio-system app.kubernetes.io/part-of=istio-lab",
         "kubectl rollout restart deployment/istiod -n istio-system",
+    ),
+    "28": (  # at last: no pod of details would start after it
+        shlex.join(["bash", "-euc", "\n".join(labs.lab("28").checks[0].remedy[1:])]),
+        "kubectl apply -f $LABKIT_MANIFESTS/28-typo.yaml",
+        *labs.exercise("28.3").fault,
     ),
 }
 
