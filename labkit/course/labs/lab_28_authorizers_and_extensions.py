@@ -45,7 +45,7 @@ def reviews_warm_up() -> Seen:
     whole = whole_service("reviews", NAMESPACE)
     clusters = proxy.snapshot("deploy/productpage-v1").sections["clusters"]
     windows = {window for name, cluster in clusters.items() if whole in name for window in _windows(cluster)}
-    return Seen(bool(windows), f"productpage's Envoy: new pods of reviews warm up for {', '.join(windows) or 'no time'}")
+    return Seen(bool(windows), f"to productpage's Envoy, pods of reviews are new for {', '.join(windows) or 'no time'}")
 
 
 def _windows(cluster: dict) -> list[str]:
@@ -160,7 +160,7 @@ PREDICTIONS = (
         why="Only Envoy compiles the script. It refuses the whole listener, and keeps the one that it has.",
     ),
     Prediction(
-        question="New pods of reviews warm up for 30 s. A fourth one is ready: how many of the first 100 requests get there?",
+        question="Pods of reviews warm up for 30 s. A fourth one is ready: how many of the first 100 requests get there?",
         choices=("none", "1 to 10", "about 25"),
         measured=how_many_at_first,
         why="It begins with a tenth of the others' weight, so that it gets about one in thirty requests.",
@@ -228,7 +228,7 @@ LAB = Lab(
         Exercise(
             task="Requests of the service account curl need no header any more, those of all others do.",
             hints=(
-                "Who decides is the server: `%kubectl exec deploy/ext-authz -- extauthz -help` says what it can be told.",
+                "The server decides: `%kubectl exec deploy/ext-authz -- extauthz -help` says what it can be told.",
                 "It can know an account only where the proxy tells it. Which of the two ways to ask does?",
                 "Two steps: the server's `args`, and the policy's provider.",
             ),
@@ -242,7 +242,7 @@ LAB = Lab(
             checks=(
                 Check(claim="curl is let in without a header", observe=curl_is_let_in, within=5),
                 Check(
-                    claim="ratings is let in with the header, and not without", observe=ratings_needs_the_header, within=5
+                    claim="ratings is let in with the header, not without", observe=ratings_needs_the_header, within=5
                 ),
             ),
         ),
@@ -264,8 +264,8 @@ LAB = Lab(
         ),
         Exercise(
             task=(
-                "Somebody changed the script guard, so that a key may have capitals. Since then httpbin's /ip is open to "
-                "whoever sends no key at all. Find out why, and mend it; capitals stay welcome."
+                "Somebody changed the script guard, so that a key may have capitals. Since then httpbin's /ip is open "
+                "to whoever sends no key at all. Find out why, and mend it; capitals stay welcome."
             ),
             hints=(
                 "A wrong key is still refused. What is different about a request that has none?",
