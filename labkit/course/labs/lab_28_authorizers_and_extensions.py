@@ -160,7 +160,7 @@ PREDICTIONS = (
         why="Only Envoy compiles the script. It refuses the whole listener, and keeps the one that it has.",
     ),
     Prediction(
-        question="Pods of reviews warm up for 30 s. A fourth one is ready: how many of the first 100 requests get there?",
+        question="Pods of reviews warm up for 30 s. A fourth is ready: how many of the first 100 requests get there?",
         choices=("none", "1 to 10", "about 25"),
         measured=how_many_at_first,
         why="It begins with a tenth of the others' weight, so that it gets about one in thirty requests.",
