@@ -299,8 +299,24 @@ def _manifest_diff(manifest: Path) -> list[str]:
 def _object_diff(document: dict) -> list[str]:
     live = objects.find_like(document, NAMESPACE)
     # both in the order of the alphabet, which is the API server's: what only stands elsewhere is no difference
-    before = yaml.safe_dump(live.get("spec", {})).splitlines() if live else []
-    after = yaml.safe_dump(document.get("spec", {})).splitlines()
+    before = _lines(live.get("spec", {})) if live else []
+    after = _lines(document.get("spec", {}))
     what = f"{objects.kind_of(document).plural}/{document['metadata']['name']}"
     titles = (f"{what} (now)", f"{what} (solved)")
     return list(difflib.unified_diff(before, after, *titles, lineterm=""))
+
+
+class _Readable(yaml.SafeDumper):
+    """YAML in which a text of several lines, such as a script, has lines."""
+
+
+_Readable.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text.strip() else None
+    ),
+)
+
+
+def _lines(spec: dict) -> list[str]:
+    return yaml.dump(spec, Dumper=_Readable).splitlines()
