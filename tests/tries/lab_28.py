@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tries import Tries
-from tries.steps import apply, ours, remedies
+from tries.steps import ours, remedies
 
 _ASKING = remedies("28", 0)
 _SERVED = (
@@ -12,25 +12,6 @@ _SERVED = (
     "kubectl rollout status deployment/httpbin --timeout=120s",
     ours("14-fresh-connections"),
 )
-
-
-def _asked_unless(principal: str) -> str:
-    return apply(f"""
-        apiVersion: security.istio.io/v1
-        kind: AuthorizationPolicy
-        metadata:
-          name: ask
-        spec:
-          selector:
-            matchLabels: {{app: httpbin}}
-          action: CUSTOM
-          provider: {{name: ask-http}}
-          rules:
-          - from:
-            - source: {{notPrincipals: ["{principal}"]}}
-            to:
-            - operation: {{paths: [/headers]}}
-        """)
 
 
 def _script(name: str, app: str, code: str, more: str = "") -> str:
@@ -49,6 +30,9 @@ _TRANSLATE = """function envoy_on_request(request)
     request:headers():replace("x-ext-authz", "allow")
   end
 end"""
+_ALWAYS = """function envoy_on_request(request)
+  request:headers():replace("x-ext-authz", "allow")
+end"""
 _GUARD = """function envoy_on_request(request)
   local key = request:headers():get("x-key")
   if request:headers():get(":path") == "/ip" and %s then
@@ -59,10 +43,16 @@ end"""
 TRIES = {
     "28.1": Tries(
         before=_ASKING,
-        wrong=(_asked_unless("spiffe://cluster.local/ns/default/sa/curl"),),
-        why="A policy names a principal without spiffe://, so that this one is nobody's, and all are asked about.",
+        wrong=(
+            "kubectl patch deployment ext-authz --type=json --patch "
+            """'[{"op": "add", "path": "/spec/template/spec/containers/0/args", """
+            """"value": ["-allow_service_account=spiffe://cluster.local/ns/default/sa/curl"]}]'""",
+            "kubectl rollout status deployment/ext-authz --timeout=120s",
+            ours("28-ask-grpc"),
+        ),
+        why="The server is told who asks, but compares the account's bare name.",
         fails={"curl is let in": "curl, no header: 403"},
-        right=(_asked_unless("cluster.local/ns/default/sa/curl"),),
+        right=(_script("introduce", "curl", _ALWAYS),),  # who comes from curl's proxy has the header
     ),
     "28.2": Tries(
         before=_ASKING,
