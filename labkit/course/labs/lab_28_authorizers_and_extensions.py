@@ -179,7 +179,7 @@ LAB = Lab(
     exam=("security: authorization", "traffic: destination rules"),
     pages=(
         "tasks/security/authorization/authz-custom/",
-        "reference/config/proxy_extensions/traffic_extension/",
+        "reference/config/networking/destination-rule/",
     ),
     start=components.UP,
     predictions=PREDICTIONS,
