@@ -57,6 +57,7 @@ SAMPLES = (
     "httpbin/httpbin.yaml",
     "httpbin/sample-client/fortio-deploy.yaml",
     "grpc-echo/grpc-echo.yaml",
+    "extauthz/ext-authz.yaml",
     "addons/prometheus.yaml",
     "addons/jaeger.yaml",
 )

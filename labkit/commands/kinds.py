@@ -75,6 +75,7 @@ NetworkPolicy networkpolicies networking.k8s.io/v1 netpol
 PodDisruptionBudget poddisruptionbudgets policy/v1 pdb
 Role roles rbac.authorization.k8s.io/v1
 RoleBinding rolebindings rbac.authorization.k8s.io/v1
+TrafficExtension trafficextensions extensions.istio.io/v1alpha1
 WasmPlugin wasmplugins extensions.istio.io/v1alpha1
 DestinationRule destinationrules networking.istio.io/v1 dr
 EnvoyFilter envoyfilters networking.istio.io/v1alpha3

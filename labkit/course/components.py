@@ -10,7 +10,7 @@ from typing import Any
 from labkit import backend, session
 from labkit.cluster import bring_up, kind, release
 from labkit.errors import LabError
-from labkit.mesh import bookinfo, helm, istio, objects, tracing
+from labkit.mesh import bookinfo, helm, istio, objects, providers, tracing
 from labkit.mesh.telemetry import prometheus
 from labkit.progress import Progress
 from labkit.settings import GATEWAY_NODE_PORT, NAMESPACE, settings
@@ -100,6 +100,15 @@ def remove_releases(progress: Progress) -> None:
             (helm.forget if release_.name == adopter else helm.remove)(release_)
 
 
+def remove_providers(progress: Progress) -> None:
+    """What 27 and 28 write into the mesh's settings. Once nobody names them any more: a policy whose provider is gone
+    refuses all."""
+    if not session.owns_cluster() or not providers.names():
+        return
+    with progress.stage("take added providers out of the mesh's settings"):
+        providers.remove()
+
+
 def take_back(progress: Progress) -> None:
     """Give istioctl what a release of Helm's took over. It waits for istiod, which nothing may keep from starting."""
     if not session.owns_cluster() or not helm.adopted_by():
@@ -108,14 +117,6 @@ def take_back(progress: Progress) -> None:
         if istio.version():
             istio.install(note)
         helm.disown()
-
-
-def remove_log_providers(progress: Progress) -> None:
-    """What 27 writes into the mesh's settings."""
-    if not session.owns_cluster() or not istio.log_providers():
-        return
-    with progress.stage("remove providers of access logs"):
-        istio.remove_log_providers()
 
 
 def _istio_detail() -> str:

@@ -17,7 +17,7 @@ from labkit.course import components, labs
 from labkit.course.checks import Check, Report
 from labkit.course.lab import Lab
 from labkit.errors import LabError
-from labkit.mesh import authority, helm, istio, leftovers, objects
+from labkit.mesh import authority, helm, istio, leftovers, objects, providers
 from labkit.progress import Progress
 from labkit.progress import Report as Listener
 from labkit.settings import MANIFESTS, NAMESPACE
@@ -79,8 +79,8 @@ def goto(number: str, report: Listener) -> Place:
     components.remove_releases(progress)
     components.remove_revisions(progress)
     _clear(lab, progress)
+    components.remove_providers(progress)
     components.take_back(progress)
-    components.remove_log_providers(progress)
     for component in (*lab.start[1:], *lab.programs):
         component.ensure(progress)
     _hints_given.clear()
@@ -105,7 +105,7 @@ def what_changed() -> pd.DataFrame:
         added += [(f"Helm's release {each.name}", "added") for each in helm.releases()]
         added += [(f"Istio's revision {name}", "added") for name in istio.other_revisions()]
         added += [(f"Istio's tag {name}", "added") for name in istio.tags()]
-        added += [(f"provider {name} of access logs", "added") for name in istio.log_providers()]
+        added += [(f"provider {name}", "added") for name in providers.names()]
     left = [(str(found), "added") for found in leftovers.find(NAMESPACE, _known(components.COMPONENTS))]
     return pd.DataFrame([*missing, *added, *left], columns=["what", "change"])
 
@@ -299,8 +299,24 @@ def _manifest_diff(manifest: Path) -> list[str]:
 def _object_diff(document: dict) -> list[str]:
     live = objects.find_like(document, NAMESPACE)
     # both in the order of the alphabet, which is the API server's: what only stands elsewhere is no difference
-    before = yaml.safe_dump(live.get("spec", {})).splitlines() if live else []
-    after = yaml.safe_dump(document.get("spec", {})).splitlines()
+    before = _lines(live.get("spec", {})) if live else []
+    after = _lines(document.get("spec", {}))
     what = f"{objects.kind_of(document).plural}/{document['metadata']['name']}"
     titles = (f"{what} (now)", f"{what} (solved)")
     return list(difflib.unified_diff(before, after, *titles, lineterm=""))
+
+
+class _Readable(yaml.SafeDumper):
+    """YAML in which a text of several lines, such as a script, has lines."""
+
+
+_Readable.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text.strip() else None
+    ),
+)
+
+
+def _lines(spec: dict) -> list[str]:
+    return yaml.dump(spec, Dumper=_Readable).splitlines()

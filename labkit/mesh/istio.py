@@ -26,7 +26,6 @@ GATEWAYS = ("istio-ingressgateway", "istio-egressgateway")
 INJECTION_LABEL = "istio-injection"
 REVISION_LABEL = "istio.io/rev"
 TAG_LABEL = "istio.io/tag"
-_LOG = "envoyFileAccessLog"  # as a provider's kind is called
 DEFAULT = "default"  # the revision of a control plane that was given none
 
 
@@ -177,28 +176,6 @@ def remove_revision(name: str) -> None:
 def remove_tag(name: str) -> None:
     """`istioctl tag remove`: whoever names it gets no sidecars any more."""
     backend.run([_istioctl(), "tag", "remove", name, "-y"])
-
-
-def log_providers() -> list[str]:
-    """The providers of access logs that somebody added to the mesh's settings; the demo profile names none of files."""
-    return [provider["name"] for provider in _providers() if _LOG in provider]
-
-
-def remove_log_providers() -> None:
-    """Take them out of the mesh's settings, which istiod watches."""
-    kept = {**_mesh(), "extensionProviders": [provider for provider in _providers() if _LOG not in provider]}
-    path = f"/api/v1/namespaces/{NAMESPACE}/configmaps/istio"
-    patch = {"data": {"mesh": yaml.safe_dump(kept)}}
-    backend.kubernetes("PATCH", path, patch, content_type="application/merge-patch+json")
-
-
-def _providers() -> list[dict[str, Any]]:
-    return _mesh().get("extensionProviders") or []
-
-
-def _mesh() -> dict[str, Any]:
-    found = objects.find("configmaps", "istio", NAMESPACE) or {}
-    return yaml.safe_load(found.get("data", {}).get("mesh", "")) or {}
 
 
 def is_scaled_to_zero() -> bool:

@@ -21,6 +21,7 @@ _BESIDE_ISTIO: _Kinds = {
     "networking.istio.io": ("gateways", "virtualservices", "destinationrules", "serviceentries", "sidecars"),
     "security.istio.io": ("peerauthentications", "requestauthentications", "authorizationpolicies"),
     "telemetry.istio.io": ("telemetries",),
+    "extensions.istio.io": ("trafficextensions", "wasmplugins"),
     "gateway.networking.k8s.io": ("gateways", "httproutes", "grpcroutes", "tlsroutes", "backendtlspolicies"),
 }
 # Pods and ReplicaSets that a Deployment owns go with it, so only what has no owner is looked at.

@@ -109,6 +109,11 @@ LEFT = {
         "kubectl label secret cacerts -n istio-system app.kubernetes.io/part-of=istio-lab",
         "kubectl rollout restart deployment/istiod -n istio-system",
     ),
+    "28": (  # at last: no pod of details would start after it
+        shlex.join(["bash", "-euc", "\n".join(labs.lab("28").checks[0].remedy[1:])]),
+        "kubectl apply -f $LABKIT_MANIFESTS/28-typo.yaml",
+        *labs.exercise("28.3").fault,
+    ),
 }
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from labkit import backend
 from labkit.course import components
-from labkit.mesh import diff, helm, injection, istio, leftovers
+from labkit.mesh import diff, helm, injection, istio, leftovers, providers
 from labkit.progress import Progress
 
 json_values = st.recursive(
@@ -214,9 +214,9 @@ def test_providers_of_access_logs_are_taken_out_of_the_meshs_settings_and_nothin
     provider = "- name: json\n  envoyFileAccessLog: {path: /dev/stdout}\n"
     others = "extensionProviders:\n- name: jaeger\n  opentelemetry: {port: 4317}\n"
     with backend.use(Settings(f"accessLogFile: /dev/stdout\n{others}{provider}")) as cluster:
-        assert istio.log_providers() == ["json"]
-        components.remove_log_providers(Progress(lambda event: None, backend.now))
-        assert istio.log_providers() == []
+        assert providers.names() == ["json"]
+        components.remove_providers(Progress(lambda event: None, backend.now))
+        assert providers.names() == []
     kept = [{"name": "jaeger", "opentelemetry": {"port": 4317}}]
     assert yaml.safe_load(cluster.mesh) == {"accessLogFile": "/dev/stdout", "extensionProviders": kept}
 
@@ -224,7 +224,7 @@ def test_providers_of_access_logs_are_taken_out_of_the_meshs_settings_and_nothin
 @pytest.mark.parametrize("mesh", ["", "accessLogFile: /dev/stdout", "extensionProviders: []"])
 def test_settings_without_such_a_provider_are_left_alone(mesh):
     with backend.use(Settings(mesh)) as cluster:
-        components.remove_log_providers(Progress(lambda event: None, backend.now))
+        components.remove_providers(Progress(lambda event: None, backend.now))
     assert cluster.mesh == mesh
 
 
@@ -335,6 +335,52 @@ def test_in_somebody_elses_cluster_no_control_plane_is_touched(monkeypatch):
     monkeypatch.setattr(components.session, "owns_cluster", lambda: False)
     with backend.use(Fake()):
         components.remove_revisions(Progress(lambda event: None, backend.now))
+        components.remove_providers(Progress(lambda event: None, backend.now))
+
+
+class Configured(Fake):
+    """The mesh's configuration, as a ConfigMap has it."""
+
+    def __init__(self, mesh: str) -> None:
+        self.mesh, self.patched = mesh, 0
+
+    def kubernetes(self, method, path, body, query, content_type):
+        assert path == "/api/v1/namespaces/istio-system/configmaps/istio"
+        if method == "PATCH":
+            self.mesh, self.patched = body["data"]["mesh"], self.patched + 1
+        return json.dumps({"data": {"mesh": self.mesh, "meshNetworks": "networks: {}"}})
+
+
+PROVIDERS = """
+accessLogFile: /dev/stdout
+extensionProviders:
+# lab 28
+- name: ask-http
+  envoyExtAuthzHttp: {service: ext-authz.default.svc.cluster.local, port: 8000}
+- name: ask-grpc
+  envoyExtAuthzGrpc: {service: ext-authz.default.svc.cluster.local, port: 9000}
+# end of lab 28
+- name: jaeger
+  opentelemetry: {service: jaeger-collector.istio-system.svc.cluster.local, port: 4317}
+"""
+
+
+def test_who_authorizes_is_taken_out_of_the_meshs_configuration_and_nobody_else():
+    with backend.use(Configured(PROVIDERS)) as cluster:
+        assert providers.names() == ["ask-grpc", "ask-http"]
+        for _ in range(2):
+            components.remove_providers(Progress(lambda event: None, backend.now))
+        assert providers.names() == []
+    config = yaml.safe_load(cluster.mesh)
+    assert [each["name"] for each in config["extensionProviders"]] == ["jaeger"]
+    assert config["accessLogFile"] == "/dev/stdout"
+    assert cluster.patched == 1
+
+
+@pytest.mark.parametrize("mesh", ["", "accessLogFile: /dev/stdout", "extensionProviders:"])
+def test_a_mesh_without_providers_has_nobody_who_authorizes(mesh):
+    with backend.use(Configured(mesh)):
+        assert providers.names() == []
 
 
 def test_what_a_lab_labelled_beside_istio_is_a_leftover_and_istios_own_is_not():

@@ -74,6 +74,7 @@ COMMANDS = (
     "./pkg/test/echo/cmd/server",
     "./pkg/test/echo/cmd/client",
 )
+AUTHORIZER = "./samples/extauthz/cmd/extauthz"
 ARCHIVED = ("manifests", "samples", "tools", "LICENSE", "README.md")
 
 
@@ -93,6 +94,15 @@ def commands() -> Step:
         go.build(COMMANDS, into, "istio", note, cwd=make(tree(), note), stamps=STAMPS)
 
     return Step("bin/istio", (tree().key, *go.FLAGS, *STAMPS, *COMMANDS), build)
+
+
+def authorizer() -> Step:
+    """The server that Istio's sample of external authorization asks, as a single binary: `extauthz`."""
+
+    def build(into: Path, note: Note) -> None:
+        go.build([AUTHORIZER], into, "extauthz", note, cwd=make(tree(), note))
+
+    return Step("bin/extauthz", (tree().key, *go.FLAGS, AUTHORIZER), build)
 
 
 def archive(system: str, architecture: str) -> Step:

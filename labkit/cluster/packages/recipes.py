@@ -377,6 +377,7 @@ RECIPES: dict[str, Callable[[str], Recipe]] = {
         },
         parent="istio-lab/base",
     ),
+    "ext-authz": lambda _: Recipe("ext-authz", {"extauthz": (istio.authorizer(), "extauthz")}),
     "prometheus": _single("prometheus", _prometheus),
     "prometheus-config-reloader": _config_reloader,
     "jaeger": _single("jaeger", _jaeger),
