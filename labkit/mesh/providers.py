@@ -1,4 +1,4 @@
-"""Providers that the labs add to the mesh's settings: where lines of a log go, whom to ask whether a request is allowed.
+"""Providers that the labs add to the mesh's settings: where lines of a log go, and whom a proxy asks about a request.
 
 Istio's profiles name none of these kinds.
 
