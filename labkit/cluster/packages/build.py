@@ -14,7 +14,12 @@ LABEL = "istio-lab.inputs"
 
 def build_images(names: list[str], note: Note) -> None:
     """Every named image in the container engine; only those are built whose inputs changed. Raises LabError."""
-    recipes = _with_parents({name: _recipe(name) for name in names})
+    build({name: _recipe(name) for name in names}, note)
+
+
+def build(wanted: dict[str, Recipe], note: Note) -> None:
+    """The same for images whose recipes are given, by their names."""
+    recipes = _with_parents(wanted)
     present = _present(list(recipes))
     for name, how in recipes.items():
         if key(name, how) not in present:
