@@ -32,6 +32,9 @@ def participants(note: Note) -> str:
         "chp": (_proxy(), ""), "site": (_site(), ""), "home": (_tools(), ""), "course": (_course(), ""),
     }  # fmt: skip
     build({name: Recipe(str(HERE / "image"), files, {"base": key(BASE, base)})}, note)
+    listed = backend.run(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", IMAGE]).stdout.split()
+    if outdated := [each for each in listed if each != name]:
+        backend.run(["docker", "rmi", *outdated], check=False)
     return name
 
 

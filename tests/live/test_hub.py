@@ -214,8 +214,8 @@ def test_a_lab_that_needs_more_than_a_namespace_says_so_and_goes_on_recorded(tog
 # -- what is the other's --------------------------------------------------------------------------
 def inside(name: str, *command: str) -> subprocess.CompletedProcess[str]:
     """A command in a participant's server, as they themselves have it in a terminal: past the course's own relay."""
-    tools = "PATH=/home/jovyan/.local/share/istio-lab/bin:/usr/local/bin:/usr/bin:/bin"
-    words = ["kubectl", "exec", "--namespace", "hub", f"jupyter-{name}", "--", "env", tools, *command]
+    as_there = 'PATH="$HOME/.local/share/istio-lab/bin:$PATH" exec "$0" "$@"'
+    words = ["kubectl", "exec", "--namespace", "hub", f"jupyter-{name}", "--", "sh", "-c", as_there, *command]
     completed = backend.run(words, check=False, timeout=60)
     return subprocess.CompletedProcess(words, completed.returncode, completed.stdout, completed.stderr)
 
