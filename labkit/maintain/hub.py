@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,9 +64,8 @@ def image(name: str, report: Callable[[str], None]) -> str:
 def values(name: str) -> str:
     """The chart's values for an image of this name and the course as it lies here."""
     text = (HUB / "values.yaml").read_text()
-    for word, meant in {"COURSE": version(), "ENGINE": VERSIONS["engine"], "IMAGE": name}.items():
-        text = text.replace(word, meant)
-    return text
+    meant = {"COURSE": version(), "ENGINE": VERSIONS["engine"], "IMAGE": name}
+    return re.sub(rf"(?<![A-Z_])(?:{'|'.join(meant)})\b", lambda word: meant[word[0]], text)
 
 
 def _files() -> Iterator[Path]:

@@ -116,8 +116,9 @@ def test_nothing_is_left_open_once_the_values_are_filled_in():
     values = yaml.safe_load(filled)
     assert values["custom"]["course"] == values["singleuser"]["image"]["tag"] == hub.version()
     for profile in values["singleuser"]["profileList"]:
-        environment = profile.get("kubespawner_override", {}).get("environment", values["singleuser"]["extraEnv"])
-        read(environment)  # raises for a value that is none
+        override = profile.get("kubespawner_override", {}).get("environment", {})
+        environment = {**values["singleuser"]["extraEnv"], **override}  # as KubeSpawner puts them together
+        read({name: value.format(username="ada") for name, value in environment.items()})  # raises for one that is none
         assert environment["LABKIT_COURSE"] == hub.version()
 
 

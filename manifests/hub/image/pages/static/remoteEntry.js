@@ -22,6 +22,6 @@
   window._JUPYTERLAB = window._JUPYTERLAB ?? {};
   window._JUPYTERLAB['istio-lab-pages'] = {
     init: async () => {},
-    get: async () => () => ({ default: plugin })
+    get: async () => () => ({ __esModule: true, default: plugin })
   };
 })();
