@@ -18,7 +18,7 @@ import httpx
 import nbformat
 import pytest
 import yaml
-from browsing import chromium, needs_browser, new_page
+from browsing import chromium, needs_browser
 from hub import images
 from playwright.sync_api import Browser, Page
 
@@ -27,7 +27,7 @@ from labkit.cluster import kind, sources
 from labkit.maintain import hub as course
 from labkit.mesh import istio
 from labkit.mesh.objects import read
-from labkit.settings import NOTEBOOKS, REPOSITORY
+from labkit.settings import NOTEBOOKS, REPOSITORY, settings
 
 pytestmark = [pytest.mark.live, needs_browser, pytest.mark.usefixtures("bookinfo_in_the_mesh")]
 
@@ -36,6 +36,7 @@ TESTS = REPOSITORY / "tests" / "hub"
 ADA, BEN = "ada", "ben"
 LABS = ("05", "10")
 PASSWORD = "a-password-for-the-class"  # noqa: S105
+PATIENCE = 90_000  # milliseconds
 LONGEST = 600_000  # milliseconds for a notebook, two at once on two cores
 
 
@@ -64,7 +65,8 @@ class Hub:
     pages: dict[str, Page]
 
     def sign_in(self, name: str, profile: str) -> Page:
-        page = new_page(self.browser.new_context(), 1200, 960)
+        page = self.browser.new_context(viewport={"width": 1200, "height": 960}).new_page()
+        page.set_default_timeout(PATIENCE)
         page.goto(f"{self.url}/hub/login")
         page.fill("#username_input", name)
         page.fill("#password_input", PASSWORD)
@@ -92,8 +94,8 @@ def hub(bookinfo_in_the_mesh) -> Iterator[Hub]:
     images.bring(wanted, node)
     kubectl("delete", "--ignore-not-found", "-f", "-", stdin=_bookinfos())
     try:
-        backend.run([istio.settings().release_folder / "bin" / "istioctl", "uninstall", "--purge", "-y"])
-        backend.run([istio.settings().release_folder / "bin" / "istioctl", "install", "-y", "-f", HUB / "istio.yaml"])
+        istioctl = settings().release_folder / "bin" / "istioctl"
+        backend.run([istioctl, "install", "-y", "-f", HUB / "istio.yaml"])  # and the gateways of the profile demo go
         if not with_policies:
             kubectl("apply", "-f", str(TESTS / "kube-router.yaml"))
         kubectl("apply", "-f", str(HUB / "cluster.yaml"))
@@ -144,16 +146,27 @@ def together(hub: Hub) -> Hub:
     return hub
 
 
+_BEGIN = """async () => {
+  const panel = jupyterapp.shell.currentWidget;
+  await jupyterapp.commands.execute('notebook:clear-all-cell-outputs');
+  jupyterapp.commands.execute('notebook:run-all-cells').catch(() => {});
+  window.idle = 0;  // seconds
+  setInterval(() => { window.idle = panel.sessionContext.session.kernel.status == 'idle' ? window.idle + 1 : 0 }, 1000);
+}"""
+# each cell ran; or none does any more, since one failed
+_OVER = """() => {
+  const cells = jupyterapp.shell.currentWidget.content.widgets.filter(cell => cell.model.type == 'code');
+  return window.idle > 20 || (window.idle > 1 && cells.every(cell => cell.model.executionCount !== null));
+}"""
+
+
 def _run_all(page: Page) -> None:
-    page.evaluate(
-        "() => { window.ran = false; jupyterapp.commands.execute('notebook:run-all-cells')"
-        ".finally(() => { window.ran = true }) }"
-    )
+    page.evaluate(_BEGIN)
 
 
 def _ran(page: Page, notebook: nbformat.NotebookNode) -> None:
     """Every cell ran; those failed that are to fail, and no others; and every check that passes in the course did."""
-    page.wait_for_function("window.ran", timeout=LONGEST)
+    page.wait_for_function(_OVER, timeout=LONGEST)
     cells = page.evaluate("jupyterapp.shell.currentWidget.content.model.toJSON().cells")
     for was, cell in zip(notebook.cells, cells, strict=True):
         if cell["cell_type"] != "code":
@@ -161,8 +174,9 @@ def _ran(page: Page, notebook: nbformat.NotebookNode) -> None:
         failed = [output for output in cell["outputs"] if output["output_type"] == "error"]
         is_to_fail = "raises-exception" in was.metadata.get("tags", [])
         assert bool(failed) == is_to_fail, (cell["source"], failed and failed[0]["evalue"])
-        if cell["source"].startswith("check("):
-            assert _verdict(cell["outputs"]) == _verdict(was.outputs), cell["source"]
+        source = "".join(cell["source"])
+        if source.startswith("check("):
+            assert _verdict(cell["outputs"]) == _verdict(was.outputs), (cell["source"], cell["outputs"])
 
 
 def _verdict(outputs: list[Any]) -> str:
@@ -402,7 +416,7 @@ def test_a_proxy_knows_nothing_of_the_others(together, deployment):
 
 # -- hub ------------------------------------------------------------------------------------------
 def test_the_others_server_is_not_shown(together):
-    page = new_page(together.pages[ADA].context, 1200, 960)
+    page = together.pages[ADA].context.new_page()
     answer = page.goto(f"{together.url}/user/{BEN}/lab")
     assert answer.status in (403, 404), page.url
     page.close()

@@ -56,14 +56,15 @@ def _present(names: list[str]) -> set[str]:
 
 
 def _build(name: str, how: Recipe, note: Note) -> None:
-    context = builds() / "context"
+    log = name.replace("/", "_").replace(":", "_")
+    context = builds() / f"context-{log}"  # others may build at the same time
     remove(context)
     shutil.copytree(DOCKERFILES / how.dockerfile, context)
     for to, (step, path) in how.files.items():
         _copy(make(step, note) / path, context / to)
     arguments = [f"--build-arg={argument}={value}" for argument, value in how.arguments.items()]
     options = ["--network=host", "--force-rm", f"--label={LABEL}={key(name, how)}", "--tag", name, *arguments]
-    run(["docker", "build", *options, context], name.replace("/", "_").replace(":", "_"), note)
+    run(["docker", "build", *options, context], log, note)
     remove(context)
 
 
