@@ -302,7 +302,9 @@ PODS = {
     "hostPID": pod(hostPID=True),
     "hostPath": pod(volumes=[{"name": "node", "hostPath": {"path": "/"}}]),
     "privileged": pod({"privileged": True}),
-    "privileged in the beginning": pod(initContainers=[{**CONTAINER, "securityContext": {"privileged": True}}]),
+    "privileged in the beginning": pod(
+        initContainers=[{**CONTAINER, "name": "b", "securityContext": {"privileged": True}}]
+    ),
     "capabilities": pod({"capabilities": {"add": ["SYS_ADMIN"]}}),
 }
 
