@@ -386,7 +386,7 @@ def test_a_pod_of_the_mesh_reaches_its_own_and_not_the_others(together):
     assert status(BEN, BEN) == status(ADA, ADA) == "200"
     assert status(ADA, BEN) in ("503", "000", "502")
     # past the proxy, by the address of a pod
-    plain = ["curl", "-s", "-o", "/dev/null", "-m", "5", f"{address(f'lab-{BEN}', 'app=details')}:9080/details/0"]
+    plain = ["curl", "-sf", "-o", "/dev/null", "-m", "5", f"{address(f'lab-{BEN}', 'app=details')}:9080/details/0"]
     told = inside(ADA, "kubectl", "exec", "-n", f"lab-{ADA}", "deploy/ratings-v1", "-c", "ratings", "--", *plain)
     assert told.returncode != 0
 
