@@ -32,14 +32,20 @@ class Refused(Exception):
         self.jupyterhub_message = message
 
 
-async def before(spawner):
-    """Refuse an image of another version of the course; make what the shared mesh needs of somebody's own."""
-    tag = spawner.image.rpartition(":")[2]
+def fits(spawner, pod):
+    """Refuse an image of another version of the course. A profile may have named it: only the pod tells."""
+    image = pod.spec.containers[0].image
+    tag = image.rpartition(":")[2]
     if tag != COURSE:
         raise Refused(
-            f"This hub is set up for version {COURSE} of the course, and the image {spawner.image} holds {tag}. "
+            f"This hub is set up for version {COURSE} of the course, and the image {image} holds {tag}. "
             f"Set singleuser.image.tag to {COURSE}, or install the hub from the image's own version of the course."
         )
+    return pod
+
+
+async def before(spawner):
+    """Make what the shared mesh needs of somebody's own."""
     name = own_name(spawner)
     spawner.extra_labels = {**spawner.extra_labels, "istio-lab/participant": name}
     if not is_shared(spawner):
@@ -100,5 +106,6 @@ async def ask(method, path, document=None, missing_is_fine=False):
     return json.loads(answer.body)
 
 
+c.KubeSpawner.modify_pod_hook = fits  # noqa: F821
 c.KubeSpawner.pre_spawn_hook = before  # noqa: F821
 c.KubeSpawner.post_stop_hook = after  # noqa: F821
