@@ -19,6 +19,7 @@ c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
 c.JupyterHub.bind_url = "http://:8000"
 c.JupyterHub.hub_bind_url = "http://:8081"
 c.JupyterHub.hub_connect_url = "http://hub:8081"
+c.JupyterHub.cleanup_servers = False  # as the chart has it: a hub that restarts finds its servers again
 c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
 c.ConfigurableHTTPProxy.command = ["node", "/opt/chp/node_modules/configurable-http-proxy/bin/configurable-http-proxy"]
 for section, settings in get_config("hub.config", {}).items():
