@@ -37,6 +37,11 @@ class_app = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(class_app, name="class")
+hub_app = typer.Typer(
+    help="A JupyterHub on Kubernetes for a class (manifests/hub); the trainer's page says what to type around it.",
+    no_args_is_help=True,
+)
+app.add_typer(hub_app, name="hub")
 
 
 NARROWEST = 40  # columns in which a table can be read
@@ -366,6 +371,30 @@ def class_rehearse(
     went = rehearse(Plan(participants, rate, seconds, kills), lambda line: print(line, flush=True))
     print(went)
     raise SystemExit(1 if went.lost else 0)
+
+
+@hub_app.command("image")
+def hub_image(name: Annotated[str, typer.Argument(help="Where the cluster pulls it: REGISTRY/istio-lab.")]) -> None:
+    """Build the image of the participants' servers with repo2docker; its tag is the version of the course."""
+    from labkit.maintain import hub
+
+    print(hub.image(name, print))
+
+
+@hub_app.command("values")
+def hub_values(name: Annotated[str, typer.Argument(help="The image, as `labkit hub image` was given it.")]) -> None:
+    """Print the values for Zero to JupyterHub's chart, for the course as it lies here."""
+    from labkit.maintain import hub
+
+    print(hub.values(name), end="")
+
+
+@hub_app.command("version")
+def hub_version() -> None:
+    """Print the version of the course as it lies here: twelve digits made of all that a participant gets."""
+    from labkit.maintain import hub
+
+    print(hub.version())
 
 
 @app.command()

@@ -21,12 +21,28 @@ VENUES = ("kind", "recorded", f"{IN_CONTEXT}NAME")
 SOURCES = ("bundle", "releases", "packages")
 
 
+# labs that make namespaces, install Istio or change what it signs with: in a context they go on recorded
+BEYOND_A_NAMESPACE = frozenset({"01", "03", "13", "21", "22", "23", "24", "26", "27", "28", "99"})
+_NOTEBOOK = "JPY_SESSION_NAME"  # the path of the notebook whose kernel this is, as Jupyter's server tells it
+
+
+def is_beyond_a_namespace(environment: Mapping[str, str]) -> bool:
+    """Whether this is the kernel of a notebook that needs more of a cluster than a namespace."""
+    return Path(environment.get(_NOTEBOOK, "")).name.partition("-")[0] in BEYOND_A_NAMESPACE
+
+
+def _venue(environment: Mapping[str, str]) -> str:
+    """What LABKIT_VENUE says, or "recorded" where that names a context and the notebook needs more of it."""
+    named = environment.get("LABKIT_VENUE") or ""
+    return "recorded" if named.startswith(IN_CONTEXT) and is_beyond_a_namespace(environment) else named
+
+
 def _environment(name: str, default: str = "") -> str:
     return os.environ.get(name) or default
 
 
 def _context() -> str:
-    venue = _environment("LABKIT_VENUE")
+    venue = _venue(os.environ)
     return venue.removeprefix(IN_CONTEXT) if venue.startswith(IN_CONTEXT) else ""
 
 
@@ -59,6 +75,7 @@ JAEGER = _packages["jaeger"]
 DEBIAN = _packages["debian"]
 DEBIAN_PYTHON = _packages["debian_python"]
 BUILD_GO = _packages["build_go"]
+HUB: Mapping[str, str] = _pinned["hub"]
 
 # -- names and addresses of the course's own cluster ------------------------------------------
 CLUSTER = "istio-lab"
@@ -223,7 +240,7 @@ def read(environment: Mapping[str, str]) -> Settings:
     given = {name: value for name, value in environment.items() if value}
     _check(given)
     home = _folder(given, "LABKIT_HOME", platformdirs.user_data_dir("istio-lab", appauthor=False))
-    venue = given.get("LABKIT_VENUE", "")
+    venue = _venue(given)
     return Settings(
         home=home,
         cache=_folder(given, "LABKIT_CACHE", str(home / "cache")),

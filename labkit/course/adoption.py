@@ -8,6 +8,10 @@ from labkit.errors import LabError
 from labkit.mesh import leftovers
 from labkit.settings import NAMESPACE, settings
 
+_WITHOUT_OWNER = (
+    '{{range .items}}{{if not .metadata.ownerReferences}}{{.kind}}/{{.metadata.name}}{{"\\n"}}{{end}}{{end}}'
+)
+
 
 def adopt() -> None:
     """See that the reader's namespace is theirs to fill and to empty, as `goto` does.
@@ -28,7 +32,8 @@ def adopt() -> None:
 
 
 def _found() -> list[str]:
-    """Workloads of any kind, and what else would be cleared away."""
-    workloads = backend.run(["kubectl", "get", "all", "--namespace", NAMESPACE, "--output", "name"]).stdout.split()
+    """Workloads of any kind, and what else would be cleared away; not what has an owner, which goes with that."""
+    asked = ["kubectl", "get", "all", "--namespace", NAMESPACE, "--output", f"go-template={_WITHOUT_OWNER}"]
+    workloads = backend.run(asked).stdout.split()
     others = [f"{left.resource_and_group}/{left.name}" for left in leftovers.find(NAMESPACE, [])]
     return workloads or others

@@ -45,7 +45,8 @@ class Check:
                 break
             backend.sleep(EVERY)
             seen = self._seen()
-        return Result(self.claim, seen.passed, seen.measured)
+        # a comparison of pandas' is no bool, and what is kept of it could not be written
+        return Result(self.claim, bool(seen.passed), seen.measured)
 
     def holds_now(self) -> bool:
         """Whether the claim holds at this moment; nothing is waited for."""

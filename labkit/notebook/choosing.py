@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from labkit.recordings import replay
 from labkit.recordings.recorder import Recorder
 from labkit.recordings.replay import Replay
 from labkit.session import Session
-from labkit.settings import NAMESPACE, settings
+from labkit.settings import IN_CONTEXT, NAMESPACE, is_beyond_a_namespace, settings
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -78,7 +79,15 @@ def _live() -> tuple[backend.Backend, Session]:
 
 
 def _recorded() -> tuple[backend.Backend, Session]:
-    return Replay(), Session(describe=replay.described, is_live=False)
+    return Replay(), Session(describe=_recorded_line, is_live=False)
+
+
+def _recorded_line() -> str:
+    named = os.environ.get("LABKIT_VENUE", "")
+    if not (named.startswith(IN_CONTEXT) and is_beyond_a_namespace(os.environ)):
+        return replay.described()
+    context = named.removeprefix(IN_CONTEXT)
+    return f"{replay.described()}. This lab needs more than a namespace of context {context}, so it goes on recorded"
 
 
 def _context() -> tuple[backend.Backend, Session]:

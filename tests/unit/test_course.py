@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 from fake import Fake
 
@@ -85,6 +86,11 @@ def test_a_clock_that_stands_still_ends_no_check_too_late():
 
     with backend.use(Still()):
         assert not Check(claim="c", observe=lambda: Seen(False, ""), within=3.0).run().passed
+
+
+def test_what_pandas_compared_is_kept_as_anything_else():
+    result = Check(claim="c", observe=lambda: Seen(pd.Series([1]).sum() == 0, "")).run()
+    assert result.passed is False
 
 
 def test_html_in_what_was_measured_stays_text():

@@ -20,6 +20,7 @@ import pytest
 from jupyter_server.serverapp import DEFAULT_JUPYTER_SERVER_PORT
 from packaging.specifiers import SpecifierSet
 
+from labkit.maintain import hub
 from labkit.settings import GATEWAY_PORT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,6 +115,15 @@ def test_the_binder_link_opens_the_first_notebook():
 @pytest.mark.parametrize("query", ["urlpath=tree/" + FIRST, "labpath=", "urlpath=lab/tree/notebooks/01.ipynb"])
 def test_a_link_that_opens_something_else_is_seen(query):
     assert opens(f"`https://mybinder.org/v2/gh/OWNER/REPOSITORY/HEAD?{query}`") != FIRST
+
+
+# -- the hub's image, by the same tool ----------------------------------------------------------
+def test_the_hubs_image_is_the_course_with_what_a_hub_needs(repo2docker, tmp_path):
+    built = dockerfile(repo2docker, hub.stage(tmp_path / "hub"))
+    assert installs_the_course(built)
+    assert re.search(r"apt-get .*install.*socat", built, re.DOTALL)
+    assert "./postBuild" in built
+    assert re.search(r'R2D_ENTRYPOINT.*start"', built)
 
 
 # -- the dev container --------------------------------------------------------------------------

@@ -209,7 +209,7 @@ def test_a_private_thing_is_seen(words):
 
 
 # -- one set of versions ------------------------------------------------------------------------
-LOCKS = ("requirements.lock", "requirements-site.lock", "requirements-uv.lock")
+LOCKS = ("requirements.lock", "requirements-site.lock", "requirements-uv.lock", "requirements-hub.lock")
 
 
 def locked(lock: str = LOCKS[0]) -> list[str]:
@@ -231,6 +231,13 @@ def test_every_dependency_is_locked():
     assert names([*project["project"]["dependencies"], *groups["dev"]]) <= names(locked())
     assert names(groups["site"]) <= names(locked(LOCKS[1]))
     assert names(groups["uv"]) == names(locked(LOCKS[2]))
+    assert names(groups["hub"]) <= names(locked(LOCKS[3]))
+
+
+def test_a_hubs_servers_have_the_versions_of_the_course():
+    ours = dict(line.split("==", 1) for line in locked() if " ;" not in line)
+    theirs = dict(line.split("==", 1) for line in locked(LOCKS[3]) if " ;" not in line)
+    assert {name: theirs[name] for name in ours.keys() & theirs} == {name: ours[name] for name in ours.keys() & theirs}
 
 
 def test_the_site_draws_figures_with_the_plotly_that_made_them():

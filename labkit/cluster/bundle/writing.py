@@ -21,7 +21,7 @@ FOLDER = "bundle"  # in it; the Makefile looks for its wheels there
 LOCKS = ("requirements-uv.lock", "requirements.lock")
 COURSE = (
     "notebooks", "labkit", "manifests", "tests", "environment.yml", "Makefile", "README.md", "CONTRIBUTING.md",
-    "LICENSE", "pyproject.toml", "requirements-site.lock", *LOCKS,
+    "LICENSE", "pyproject.toml", "requirements-hub.lock", "requirements-site.lock", *LOCKS,
 )  # fmt: skip
 _LEFT_OUT = {"__pycache__", ".ipynb_checkpoints"}
 

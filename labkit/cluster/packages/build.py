@@ -14,7 +14,12 @@ LABEL = "istio-lab.inputs"
 
 def build_images(names: list[str], note: Note) -> None:
     """Every named image in the container engine; only those are built whose inputs changed. Raises LabError."""
-    recipes = _with_parents({name: _recipe(name) for name in names})
+    build({name: _recipe(name) for name in names}, note)
+
+
+def build(wanted: dict[str, Recipe], note: Note) -> None:
+    """The same for images whose recipes are given, by their names."""
+    recipes = _with_parents(wanted)
     present = _present(list(recipes))
     for name, how in recipes.items():
         if key(name, how) not in present:
@@ -51,14 +56,15 @@ def _present(names: list[str]) -> set[str]:
 
 
 def _build(name: str, how: Recipe, note: Note) -> None:
-    context = builds() / "context"
+    log = name.replace("/", "_").replace(":", "_")
+    context = builds() / f"context-{log}"  # others may build at the same time
     remove(context)
     shutil.copytree(DOCKERFILES / how.dockerfile, context)
     for to, (step, path) in how.files.items():
         _copy(make(step, note) / path, context / to)
     arguments = [f"--build-arg={argument}={value}" for argument, value in how.arguments.items()]
     options = ["--network=host", "--force-rm", f"--label={LABEL}={key(name, how)}", "--tag", name, *arguments]
-    run(["docker", "build", *options, context], name.replace("/", "_").replace(":", "_"), note)
+    run(["docker", "build", *options, context], log, note)
     remove(context)
 
 
