@@ -228,3 +228,12 @@ def test_a_redirect_is_below_the_hub():
 def test_what_is_no_page_of_the_meshs_is_left_alone(port, kind):
     body = '<img src="/a">'
     assert rewritten("/user/ada/proxy/8080/a", body, port, Content_Type=kind).body.decode() == body
+
+
+# -- rights ---------------------------------------------------------------------------------------
+def test_a_participant_may_do_with_istios_kinds_what_a_reader_of_somebody_elses_cluster_may():
+    def groups(path: Path) -> set[str]:
+        rules = [rule for each in yaml.safe_load_all(path.read_text()) for rule in each.get("rules") or []]
+        return {group for rule in rules if rule.get("resources") == ["*"] for group in rule["apiGroups"]}
+
+    assert groups(hub.HUB.parent / "00-reader.yaml") - {"*"} <= groups(hub.HUB / "cluster.yaml")
