@@ -45,7 +45,7 @@ test-recorded: $(READY)
 # cluster each, and all three run at the same time. A cluster takes 3 GiB: PARTS=1 runs one after the other.
 # What fails runs once more, and the end of the run tells of it: a live mesh may lose a request by chance.
 # LIVE=--require-live: fail where no mesh can be brought up; LIVE=--seed=1: the draws and the order of an earlier run;
-# AGAIN=99: all notebooks a second time, and every case of what is drawn
+# AGAIN=99: all notebooks a second time, and all of what is drawn
 test-live: $(READY)
 	@$(MAKE) --no-print-directory --jobs $(PARTS) live-advanced live-tests live-notebooks
 

@@ -2,7 +2,7 @@
 
 `make test-live` runs three parts side by side, each on a cluster, as they wait more than they work: the notebooks up
 to 14, the later ones and the second time, and the tests. What would take an hour for every lab is drawn: N notebooks
-a second time, and N cases of each test marked `drawn`.
+a second time, N cases of each test marked `drawn`, and of the files marked `long` a third as many.
 
 On a live mesh a request may be lost by chance, such as one that meets a connection as it closes. With --retry a
 notebook that failed runs once more, from its beginning and after all others; and so does a file of tests, on a cluster
@@ -52,7 +52,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="run N notebooks a second time, drawn at random, in any order; and N cases of each test marked `drawn`",
+        help="run N notebooks a second time, drawn at random, in any order; N cases of each test marked `drawn`; and "
+        "a third as many of the files marked `long`",
     )
     group.addoption(
         "--first", default="*", metavar="GLOB", help="which notebooks run a first time here; the others do elsewhere"
@@ -105,6 +106,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     turn = {notebook: place for place, notebook in enumerate(drawn)}
     left_out = [item for item in items if _turn(item) == 2 and item.parent not in turn]
     left_out += _not_drawn(items, config.option.again, chance)
+    left_out += _in_files_not_drawn(items, config.option.again, chance)
     left_out += [item for item in items if _turn(item) == 1 and not item.path.match(config.option.first)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in set(left_out)]
@@ -118,6 +120,14 @@ def _not_drawn(items: list[pytest.Item], cases: int, chance: random.Random) -> l
         if cases and item.get_closest_marker("drawn"):
             of_a_test[item.nodeid.partition("[")[0]].append(item)
     return [item for all_ in of_a_test.values() for item in chance.sample(all_, max(0, len(all_) - cases))]
+
+
+def _in_files_not_drawn(items: list[pytest.Item], cases: int, chance: random.Random) -> list[pytest.Item]:
+    """The tests of those long files that the draw leaves out; without --again there is none."""
+    long = [item for item in items if cases and item.get_closest_marker("long")]
+    files = list(dict.fromkeys(item.path for item in long))
+    left_out = chance.sample(files, max(0, len(files) - max(1, cases // 3)))
+    return [item for item in long if item.path in left_out]
 
 
 def _turn(item: pytest.Item) -> int:

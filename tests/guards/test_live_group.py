@@ -21,6 +21,9 @@ def test_live(lab): pass
 """
 
 
+LONG = "import pytest\npytestmark = [pytest.mark.live, pytest.mark.long]\ndef test_long(): pass\n"
+
+
 class Log:
     """A pytest plugin: what ran, in order."""
 
@@ -41,7 +44,7 @@ def course(tmp_path, monkeypatch):
         nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / f"{name}.ipynb")
     (tmp_path / "test_a_live.py").write_text(LIVE)
     (tmp_path / "test_b_unit.py").write_text("def test_unit(): pass\n")
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    drawn\n    live\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    drawn\n    live\n    long\n")
     monkeypatch.setattr(pytest_live, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setattr(pytest_live, "HOMES", tmp_path / "homes")
     for name in ("LABKIT_HOME", "LABKIT_CACHE", "LABKIT_CLUSTER", "LABKIT_HEADLESS", "PYTEST_ADDOPTS"):
@@ -102,6 +105,19 @@ def test_the_first_time_can_run_elsewhere_and_the_second_here(course, first, exp
 def test_one_of_two_is_drawn_by_the_seed(course):
     draws = [[event for event in course("--again=1", f"--seed={seed}")[1] if "(again)" in event] for seed in SEEDS]
     assert draws == [[each] for each in AGAIN]
+
+
+def test_of_long_files_one_is_drawn_and_all_run_where_all_is_asked_for(course, tmp_path):
+    for name in "def":
+        (tmp_path / f"test_{name}_long.py").write_text(LONG)
+
+    def drawn(*options: str) -> set[str]:
+        return {event for event in course(*options, notebooks=False)[1] if "_long.py" in event}
+
+    draws = {frozenset(drawn("--again=3", f"--seed={seed}")) for seed in range(12)}
+    assert {len(each) for each in draws} == {1}
+    assert len(draws) == 3
+    assert len(drawn()) == len(drawn("--again=99")) == 3
 
 
 def test_of_drawn_cases_as_many_run_as_notebooks_again_and_all_without_it(course, tmp_path):

@@ -16,7 +16,7 @@ from labkit import backend
 from labkit.cluster.bundle import writing
 from labkit.progress import Progress
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.long]
 
 ROOM = Path(__file__).with_name("room_without_a_network.sh")
 LONGEST = 180  # seconds that an installation may take on two cores

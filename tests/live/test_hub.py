@@ -33,6 +33,7 @@ from labkit.settings import NOTEBOOKS, REPOSITORY, settings
 _UNMET = tools.obstacle()
 pytestmark = [
     pytest.mark.live,
+    pytest.mark.long,
     needs_browser,
     pytest.mark.skipif(bool(_UNMET), reason=f"{_UNMET.what} (fix: {_UNMET.fix})" if _UNMET else ""),
     pytest.mark.usefixtures("bookinfo_in_the_mesh"),

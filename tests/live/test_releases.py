@@ -28,7 +28,7 @@ from labkit.mesh import traffic
 from labkit.progress import Event, Progress
 from labkit.settings import ISTIO, NODE_IMAGE, settings
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.long]
 
 SMALL = "lab/small:1"
 LAYER = 2 << 20
