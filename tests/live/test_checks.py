@@ -92,6 +92,7 @@ LEFT = {
         "kubectl apply -f $LABKIT_MANIFESTS/27-mesh.yaml",
         shlex.join(["bash", "-c", labs.lab("27").checks[1].remedy[1]]),
     ),
+    "28": (shlex.join(["bash", "-euc", "\n".join(labs.lab("28").checks[0].remedy[1:])]),),
     "31": labs.exercise("31.5").fault,  # before what would stop its rollout
     "03": labs.exercise("03.2").fault,
     "04": labs.exercise("04.2").fault[:1],
@@ -109,8 +110,7 @@ LEFT = {
         "kubectl label secret cacerts -n istio-system app.kubernetes.io/part-of=istio-lab",
         "kubectl rollout restart deployment/istiod -n istio-system",
     ),
-    "28": (  # at last: no pod of details would start after it
-        shlex.join(["bash", "-euc", "\n".join(labs.lab("28").checks[0].remedy[1:])]),
+    "28.3": (  # no pod of details would start after it
         "kubectl apply -f $LABKIT_MANIFESTS/28-typo.yaml",
         *labs.exercise("28.3").fault,
     ),
