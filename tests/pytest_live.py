@@ -188,6 +188,7 @@ def _run_once_more(item: pytest.Item) -> None:
 
 def _cells_anew(cell: pytest.Item) -> list[pytest.Item]:
     notebook = IPyNbFile.from_parent(cell.parent.parent, path=cell.path, nodeid=cell.parent.nodeid + RETRY)
+    notebook.ihook.pytest_collectstart(collector=notebook)  # what is compared, and after which rules, is settled there
     cells = list(notebook.collect())
     for each in cells:
         each.add_marker("live")

@@ -250,6 +250,13 @@ def pipes_are_read_to_their_end(notebook: Notebook) -> list[str]:
     return [f"may stop reading too soon (`sed -n 1p` does not): {line}" for line in found]
 
 
+def retries_leave_nothing_to_take_back(notebook: Notebook) -> list[str]:
+    """Before it asks again, curl truncates the file that holds the refused answer, which /dev/null does not allow."""
+    commands = [line for cell in code(notebook) for line in re.split(r"[\n;|&]+", cell.source.replace("\\\n", ""))]
+    found = [line for line in commands if "--retry" in line and "/dev/null" in line and "--fail" not in line]
+    return [f"ends with 23 once the first answer is a refusal (`--fail` keeps no body): {line}" for line in found]
+
+
 def names_exist(notebook: Notebook) -> list[str]:
     """What a cell names of labkit, it has: a renamed function is found here, not on a live cluster."""
     nodes = [node for cell in code(notebook) for node in ast.walk(tree(cell))]
@@ -281,9 +288,9 @@ def small_file(notebook: Notebook) -> list[str]:
 RULES: list[Callable[[Notebook], list[str]]] = [
     one_title, sections_in_order, three_to_five_goals, time_measured, three_line_summary, one_import_cell,
     known_imports, short_cells, prose_before_code, no_story_in_comments, run_in_order, outputs_stored,
-    no_failure_unless_intended, commands_are_everywhere, pipes_are_read_to_their_end, verdict_stored,
-    predictions_settled, near_miss, answers_folded, slides_chosen, no_widget_state, nothing_private, cells_could_fail,
-    starts_nothing, names_exist, small_file,
+    no_failure_unless_intended, commands_are_everywhere, pipes_are_read_to_their_end,
+    retries_leave_nothing_to_take_back, verdict_stored, predictions_settled, near_miss, answers_folded, slides_chosen,
+    no_widget_state, nothing_private, cells_could_fail, starts_nothing, names_exist, small_file,
 ]  # fmt: skip
 
 
@@ -466,6 +473,7 @@ BREAKS = [
     (pipes_are_read_to_their_end, source(SHOW, "%%shell\nkubectl get pods -o json | grep -m 1 -A 9 name")),
     (pipes_are_read_to_their_end, source(SHOW, "%%shell\nkubectl get pods |\n    head -n 1")),
     (pipes_are_read_to_their_end, source(SHOW, "%%shell\ncurl \\\n    -s localhost | grep -q ok")),
+    (retries_leave_nothing_to_take_back, source(SHOW, "%%shell\ncurl -s --retry 5 -o /dev/null http://archive:8080")),
     (names_exist, source(SHOW, "labkit.mesh.bookinfo.no_such_thing()")),
     (names_exist, source(IMPORT, "from labkit import mesh\nmesh.no_such_room.function()")),
     (names_exist, source(IMPORT, "from labkit import no_such_name")),
