@@ -9,7 +9,7 @@ import re
 import nbformat
 import pytest
 import pytest_live
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 LIVE = "import pytest\n@pytest.mark.live\ndef test_live(): pass\n"
 CASES = """import pytest
@@ -199,6 +199,28 @@ def test_a_notebook_that_fails_runs_once_more_and_no_more(course, tmp_path, capf
     retried = [f"notebooks/{number}.ipynb (retry)::Cell {n}" for n in (0, 1)]
     assert [event for event in events if number in event] == (retried if fails == 1 else [])
     assert f"failed the first time: notebooks/{number}.ipynb::Cell 0" in capfd.readouterr().out
+
+
+SHOWN = """
+from IPython.display import display
+display({{"text/plain": "passed", "text/html": Path({mark!r}).read_text()}}, raw=True)
+"""
+
+
+def test_what_runs_once_more_is_compared_as_it_was_the_first_time(course, tmp_path):
+    """Live, a picture of what was measured differs from run to run, and only its text counts."""
+    tries = str(tmp_path / "tries")
+    shown = new_output("display_data", {"text/plain": "passed", "text/html": "measured elsewhere"})
+    cells = [
+        new_code_cell(ONCE.format(mark=tries, fails=1), execution_count=1),
+        new_code_cell(
+            SHOWN.format(mark=tries), execution_count=2, outputs=[shown], metadata={"tags": ["nbval-check-output"]}
+        ),
+    ]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "notebooks" / "00.ipynb")
+    status, events = course("--retry")
+    assert "notebooks/00.ipynb (retry)::Cell 1" in events
+    assert status == pytest.ExitCode.OK
 
 
 FLAKY = """import pathlib
