@@ -498,12 +498,13 @@ def lab() -> None:
     """
     from jupyterlab.labapp import LabApp
 
+    from labkit.maintain.record import is_unrecorded
     from labkit.notebook import choosing
     from labkit.settings import GATEWAY_HOST, NOTEBOOKS
 
     notebooks = sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"))
     print(choosing.chosen()[1].describe())
-    _trust(notebooks)
+    _trust([path for path in notebooks if not is_unrecorded(path)])
     LabApp.launch_instance(
         argv=[
             f"--ServerApp.ip={GATEWAY_HOST}",

@@ -22,13 +22,18 @@ SOURCES = ("bundle", "releases", "packages")
 
 
 # labs that make namespaces, install Istio or change what it signs with: in a context they go on recorded
-BEYOND_A_NAMESPACE = frozenset({"01", "03", "13", "21", "22", "23", "24", "26", "27", "28", "99"})
+BEYOND_A_NAMESPACE = frozenset({"01", "03", "13", "21", "22", "23", "24", "26", "27", "28", "29", "99"})
 _NOTEBOOK = "JPY_SESSION_NAME"  # the path of the notebook whose kernel this is, as Jupyter's server tells it
 
 
 def is_beyond_a_namespace(environment: Mapping[str, str]) -> bool:
     """Whether this is the kernel of a notebook that needs more of a cluster than a namespace."""
-    return Path(environment.get(_NOTEBOOK, "")).name.partition("-")[0] in BEYOND_A_NAMESPACE
+    return notebook_of(environment) in BEYOND_A_NAMESPACE
+
+
+def notebook_of(environment: Mapping[str, str]) -> str:
+    """The digits of the notebook whose kernel this is, where Jupyter's server tells it."""
+    return Path(environment.get(_NOTEBOOK, "")).name.partition("-")[0]
 
 
 def _venue(environment: Mapping[str, str]) -> str:

@@ -30,6 +30,7 @@ import pytest
 from nbval.plugin import IPyNbFile
 from pytest_recorded import is_recorded
 
+from labkit.course import availability, labs
 from labkit.settings import settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,6 +152,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if READY not in stash:
         stash[READY] = True
         _begin(item.session)
+    if NOTEBOOKS in item.path.parents:
+        skip_where_it_cannot_be_done(item.path.name[:2])
     item.stash[TIMES] = item.stash.get(TIMES, 0) + 1
     if item.stash[TIMES] == 2 and _first_of_its_file(item):
         _labkit(item.config, "down")  # whatever it left may be why the rest of it failed, too
@@ -168,6 +171,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Itera
         _run_once_more(item)
         report.outcome = "retried"
     return report
+
+
+def skip_where_it_cannot_be_done(number: str) -> None:
+    """A lab that needs images of another source than this group's is skipped, and says why."""
+    found = [lab for lab in labs.LABS if lab.number == number]
+    if found and (error := availability.obstacle(found[0])):
+        pytest.skip(f"{error.what} {error.why} (fix: {error.fix})")
 
 
 def _is_second_try(item: pytest.Item) -> bool:

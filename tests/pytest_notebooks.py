@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError, find_comment_markers, get_sanitize_patterns
+from waiting import waiting
 
 TAGS = {"nbval-check-output", "raises-exception", "nbval-skip", "always-run", "aside"}
 TIMEOUT = re.compile(r"timeout=(\d+)")
@@ -28,6 +29,12 @@ RICH = ("text/html", "image/svg+xml", "application/vnd.plotly.v1+json")
 MEASURED = {r"\n  seen: .*": r"\n  seen: MEASURED"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 SHELL_MAGICS = {"!", "sx", "system", "bash", "sh", "script"}
+# What a notebook that waits for its recording may lack
+NOT_STORED = (
+    "The cell is checked but was never run: nbval would compare nothing",
+    "The cell is checked but has no stored output: there is no verdict to compare",
+)
+VERDICT = re.compile(r"\b(\d+)/(\d+) passed")
 LIVE_MESSAGES = {"update_display_data", "clear_output"}
 
 
@@ -73,12 +80,14 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     if not isinstance(item, IPyNbCell):
         return (yield)
     _skip_after_a_failure(item)
-    _refuse(item, cell_faults(item.cell, item.options))
+    first = waiting(item.path) is not None
+    faults = cell_faults(item.cell, item.options)
+    _refuse(item, [fault for fault in faults if not (first and fault in NOT_STORED)])
     if item.options["skip"]:
         pytest.skip(skip_reason(item.cell))
     with _timeout_of(item), _messages(item) as messages:
         result = yield
-    _refuse(item, outcome_faults(item, messages))
+    _refuse(item, [*outcome_faults(item, messages), *(verdict_faults(item) if first else [])])
     return result
 
 
@@ -109,12 +118,24 @@ def cell_faults(cell: nbformat.NotebookNode, options: dict) -> list[str]:
     if options["skip"] and not skip_reason(cell):
         faults.append("`nbval-skip` needs a `skip-reason` in the cell's metadata")
     if options["check"] and cell.execution_count is None:
-        faults.append("The cell is checked but was never run: nbval would compare nothing")
+        faults.append(NOT_STORED[0])
     if "nbval-check-output" in tags(cell) and not cell.outputs:
-        faults.append("The cell is checked but has no stored output: there is no verdict to compare")
+        faults.append(NOT_STORED[1])
     if options["check"] and any(WIDGET_VIEW in output.get("data", {}) for output in cell.outputs):
         faults.append("The cell is checked but shows a widget: nbval keeps its first frame, Jupyter its last")
     return faults
+
+
+def verdict_faults(item: IPyNbCell) -> list[str]:
+    """What is wrong with a check of a notebook that waits for its recording: there is no verdict to compare with, but
+    each check holds where it is asked for the last time, and not before."""
+    found = VERDICT.search(str(item.test_outputs))
+    if not found:
+        return []
+    last = [cell.id for cell in item.parent.nb.cells if cell.source == item.cell.source][-1] == item.cell.id
+    if (found[1] == found[2]) == last:
+        return []
+    return [f"The check {'does not hold at its end' if last else 'holds before its end'}: {found[0]}"]
 
 
 def outcome_faults(item: IPyNbCell, messages: list[dict]) -> list[str]:

@@ -11,10 +11,18 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from waiting import waiting
 
+from labkit.course import availability
 from labkit.settings import settings
 
 HOME = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(tryfirst=True)  # before nbval starts a kernel
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if is_recorded(item.config) and (lab := waiting(item.path)):
+        pytest.skip(availability.why_unrecorded(lab))
 
 
 def is_recorded(config: pytest.Config) -> bool:

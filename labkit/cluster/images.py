@@ -12,7 +12,7 @@ import yaml
 from labkit import backend
 from labkit.errors import LabError
 from labkit.progress import Progress
-from labkit.settings import settings
+from labkit.settings import MANIFESTS, settings
 
 NODE = "istio-lab/node"
 CONTAINERD = "/var/lib/containerd"
@@ -63,13 +63,18 @@ SAMPLES = (
 )
 
 
-def wanted(release: Path, istioctl: Path) -> list[str]:
-    """The names of all images that the demo profile and the course's samples ask for, sorted.
+# Settings of istioctl's that name images which the projects publish, and nobody can build from packages.
+PUBLISHED_ALONE = (MANIFESTS / "29-ambient.yaml",)
+
+
+def wanted(release: Path, istioctl: Path, *installs: Path) -> list[str]:
+    """The names of all images that the demo profile, other settings and the course's samples ask for, sorted.
 
     `release` is Istio's release, unpacked. Raises LabError where a sample is missing, CommandFailed.
     """
-    profile = backend.run([istioctl, "manifest", "generate", "--set", "profile=demo"]).stdout
-    texts = [profile, *(_sample(release / "samples" / path) for path in SAMPLES)]
+    asked = [["--set", "profile=demo"], *(["--filename", str(path)] for path in installs)]
+    made = [backend.run([istioctl, "manifest", "generate", *each]).stdout for each in asked]
+    texts = [*made, *(_sample(release / "samples" / path) for path in SAMPLES)]
     return sorted({image for text in texts for image in images_in(text)})
 
 

@@ -71,7 +71,7 @@ def up(source: Source, progress: Progress) -> None:
         _wake(existing, progress)
         _write_down(existing)
     else:
-        _create(source.node_image(progress), progress)
+        _create(source.node_image(progress), source.origin, progress)
     _wait_until_ready(progress)
 
 
@@ -199,7 +199,7 @@ def _kind() -> Path:
     return settings().bin / "kind"
 
 
-def _create(image: str, progress: Progress) -> None:
+def _create(image: str, origin: str, progress: Progress) -> None:
     s = settings()
     _marking(s).mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -222,13 +222,15 @@ def _create(image: str, progress: Progress) -> None:
     made = node()
     if made is None:
         raise LabError("The cluster is gone already.", "kind made it, and then its node was not there", "run it again")
-    _write_down(made)
+    _write_down(made, origin)
 
 
-def _write_down(made: Node) -> None:
-    """What the course knows of its cluster, where that is not there or was damaged."""
+def _write_down(made: Node, origin: str = "") -> None:
+    """What the course knows of its cluster, where that is not there or was damaged. origin: that of a new one's images."""
     s = settings()
     known = {"container": made.container, "gateway": f"http://{GATEWAY_HOST}:{made.port}"}
+    if source := origin or places.made().get("source"):
+        known["source"] = source
     if places.made() != known:
         state.write(s.cluster_record, known)
     if not _is_kubeconfig(s.kubeconfig):

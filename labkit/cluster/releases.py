@@ -50,6 +50,7 @@ class Releases:
 
     node_image_digest: str = NODE_IMAGE_DIGEST
     name: str = "releases"
+    origin: str = "releases"
     differences: tuple[str, ...] = ()
 
     def is_here(self) -> bool:
@@ -104,12 +105,13 @@ class Releases:
         if images.exists(name):
             return name
         release = ensure_release(self, progress)
-        names = images.wanted(release, release / "bin" / "istioctl")
+        names = images.wanted(release, release / "bin" / "istioctl", *images.PUBLISHED_ALONE)
         return images.with_images(self._node_base(progress), name, partial(_pull_all, names, progress), progress)
 
     def _node_image_name(self) -> str:
-        """What decides which images it holds: Istio's version, and which of its samples are run."""
-        return images.node_image(NODE_IMAGE, self.node_image_digest, ISTIO, *images.SAMPLES)
+        """What decides which images it holds: Istio's version, and which of its samples and settings are run."""
+        installs = (path.read_text("utf-8") for path in images.PUBLISHED_ALONE)
+        return images.node_image(NODE_IMAGE, self.node_image_digest, ISTIO, *images.SAMPLES, *installs)
 
     def _node_base(self, progress: Progress) -> str:
         reference = _mirrored(NODE_IMAGE)

@@ -20,6 +20,10 @@ class Source(Protocol):
     def name(self) -> str: ...
 
     @property
+    def origin(self) -> str:
+        """`releases` or `packages`: what its images are, whoever brought them."""
+
+    @property
     def differences(self) -> tuple[str, ...]:
         """All in which its archive of Istio differs from what the Istio project publishes."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labkit import backend
+from labkit.backend import places
 from labkit.cluster.bundle import Bundle
 from labkit.cluster.packages import Packages
 from labkit.cluster.releases import Releases
@@ -39,6 +40,14 @@ def choose() -> Source:
         "; ".join(f"{name}: {reasons.get(name, 'no answer')}" for name in known),
         "connect to the internet, or name a mirror with LABKIT_DOWNLOADS and LABKIT_REGISTRY",
     )
+
+
+def origin() -> str:
+    """`releases` or `packages`: what the images of the course's cluster are; where there is none, what they would be.
+
+    Raises LabError as `choose` does.
+    """
+    return places.made().get("source") or choose().origin
 
 
 def ensure_commands(progress: Progress) -> tuple[Path, Path]:

@@ -68,11 +68,16 @@ def _gateway_port_is_set() -> bool:
     return any(port.get("nodePort") == GATEWAY_NODE_PORT and port["port"] == 80 for port in ports)
 
 
-def wake_istiod(progress: Progress) -> None:
-    """What 07 scaled to zero, and an interruption left there: without it Istio can neither stand nor be removed."""
-    if istio.is_scaled_to_zero():
+def wake_istiod(progress: Progress) -> dict[str, Any]:
+    """What 07 scaled to zero, and an interruption left there: without it Istio can neither stand nor be removed.
+
+    Its Deployment as it was found; empty where there is none.
+    """
+    found = istio.control_plane()
+    if istio.is_scaled_to_zero(found):
         with progress.stage("istiod") as note:
             istio.scale_up(note)
+    return found or {}
 
 
 def remove_revisions(progress: Progress) -> None:
@@ -107,6 +112,15 @@ def remove_providers(progress: Progress) -> None:
         return
     with progress.stage("take added providers out of the mesh's settings"):
         providers.remove()
+
+
+def leave_ambient(istiod: dict[str, Any], progress: Progress) -> None:
+    """What 29 turns on. Bookinfo's pods, which may have no sidecars, are made anew; `ISTIO` takes away ztunnel."""
+    if not session.owns_cluster() or not istio.is_ambient(istiod):
+        return
+    with progress.stage("leave ambient mode"):
+        istio.leave_ambient(NAMESPACE)
+    BOOKINFO.remove(progress)
 
 
 def take_back(progress: Progress) -> None:

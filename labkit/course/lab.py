@@ -34,6 +34,8 @@ class Lab:
 
     path: the shortest of the three ways through the course that it lies on; the longer ones take it in.
     exam, pages: what the map tells of it: topics of the exam as `domain: topic`, and pages below Istio's docs.
+    source: the only source whose images it can run on, and `because`: why; "" where any will do. Such a lab may wait
+    for its recording (see labkit.course.availability).
     The predictions are known as `NUMBER.1`, `NUMBER.2` … in their order, and so are the exercises.
     """
 
@@ -43,6 +45,8 @@ class Lab:
     exam: tuple[str, ...] = ()
     pages: tuple[str, ...]
     start: tuple[Component, ...]
+    source: str = ""
+    because: str = ""
     programs: tuple[Component, ...] = ()
     predictions: tuple[Prediction, ...] = ()
     checks: tuple[Check, ...]

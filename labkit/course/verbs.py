@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from labkit import backend, session
-from labkit.course import components, labs
+from labkit.course import availability, components, labs
 from labkit.course.checks import Check, Report
 from labkit.course.lab import Lab
 from labkit.errors import LabError
@@ -72,12 +72,15 @@ def goto(number: str, report: Listener) -> Place:
     May be interrupted and repeated at will. Raises LabError.
     """
     lab = labs.lab(number)
+    if error := availability.obstacle(lab):
+        raise error
     session.enter(number)
     progress = Progress(report, backend.now)
     components.CLUSTER.ensure(progress)
-    components.wake_istiod(progress)
+    istiod = components.wake_istiod(progress)
     components.remove_releases(progress)
     components.remove_revisions(progress)
+    components.leave_ambient(istiod, progress)
     _clear(lab, progress)
     components.remove_providers(progress)
     components.take_back(progress)

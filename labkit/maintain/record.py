@@ -16,13 +16,13 @@ from labkit import backend
 from labkit.backend import places
 from labkit.backend.live import Live
 from labkit.cluster import kind
-from labkit.course import agenda
+from labkit.course import agenda, availability, labs
 from labkit.errors import LabError
 from labkit.maintain import pictures
 from labkit.progress import Progress, Report
 from labkit.recordings import files, state
 from labkit.recordings.files import Call, Head, Mark, Played
-from labkit.recordings.stored import AT_START, code, difference, digest
+from labkit.recordings.stored import AT_START, NOT_RUN, code, difference, digest
 from labkit.settings import NOTEBOOKS
 
 CELL_TIMEOUT = 180  # seconds, unless a cell's tag `timeout=N` asks for more; a cell that hangs must not hang the rest
@@ -52,6 +52,11 @@ def record(numbers: list[str], report: Report) -> None:
         files.schemas().unlink(missing_ok=True)
     for path in chosen:
         with progress.stage(path.stem) as note, TemporaryDirectory() as folder:
+            if error := availability.obstacle(labs.lab(path.stem[:2])):
+                if numbers:
+                    raise error
+                note(f"left out: {error.why}")
+                continue
             if others := _record(path, Path(folder) / "cells"):
                 note(f"look at these verdicts, which were others before: {', '.join(others)}")
     with progress.stage(EXPLORE.stem):
@@ -63,8 +68,14 @@ def record(numbers: list[str], report: Report) -> None:
 
 def stale(numbers: list[str]) -> list[Stale]:
     """The notebooks whose recordings no longer match their cells or outputs, each with the first difference."""
-    found = ((path.stem, difference(path)) for path in _chosen(numbers))
+    chosen = (path for path in _chosen(numbers) if numbers or not is_unrecorded(path))
+    found = ((path.stem, difference(path)) for path in chosen)
     return [Stale(notebook, why) for notebook, why in found if why]
+
+
+def is_unrecorded(notebook: Path) -> bool:
+    """Whether a notebook has no outputs yet, and no recording (see labkit.course.availability)."""
+    return availability.is_unrecorded(labs.lab(notebook.stem[:2]))
 
 
 def _chosen(numbers: list[str]) -> list[Path]:
@@ -150,8 +161,8 @@ def _check_at_the_start(notebook: Any, lab: str) -> None:
 
 
 def _without_check_at_the_start(notebook: Any) -> None:
-    """And the cells numbered as they are without it."""
-    notebook.cells = [cell for cell in notebook.cells if cell.id != AT_START]
+    """And the cells numbered as they are without it; nor does the notebook say any more that it was not run."""
+    notebook.cells = [cell for cell in notebook.cells if cell.id not in (AT_START, NOT_RUN)]
     for number, cell in enumerate(code(notebook), start=1):
         cell.execution_count = number
         for output in cell.outputs:

@@ -25,6 +25,7 @@ CONTROL_PLANE = "istiod"
 GATEWAYS = ("istio-ingressgateway", "istio-egressgateway")
 INJECTION_LABEL = "istio-injection"
 REVISION_LABEL = "istio.io/rev"
+AMBIENT_LABELS = ("istio.io/dataplane-mode", "istio.io/use-waypoint")  # of a namespace whose traffic ztunnel carries
 TAG_LABEL = "istio.io/tag"
 DEFAULT = "default"  # the revision of a control plane that was given none
 
@@ -119,13 +120,16 @@ def uninstall() -> None:
 
 
 def is_installed() -> bool:
-    """Whether the control plane and both gateways of this release are available, and new pods get sidecars."""
+    """Whether the control plane and both gateways of this release are available, and new pods get sidecars; in ambient
+    mode it is another Istio than the course's."""
     if not objects.find("namespaces", NAMESPACE) or not injection.injectors():
         return False
     images = [
         d["spec"]["template"]["spec"]["containers"][0]["image"]
         for d in objects.list_("deployments", NAMESPACE, group="apps")
-        if d["metadata"]["name"] in (CONTROL_PLANE, *GATEWAYS) and d["status"].get("availableReplicas")
+        if d["metadata"]["name"] in (CONTROL_PLANE, *GATEWAYS)
+        and d["status"].get("availableReplicas")
+        and not is_ambient(d)
     ]
     return len(images) == 1 + len(GATEWAYS) and all(image.endswith(f":{ISTIO}") for image in images)
 
@@ -178,10 +182,26 @@ def remove_tag(name: str) -> None:
     backend.run([_istioctl(), "tag", "remove", name, "-y"])
 
 
-def is_scaled_to_zero() -> bool:
+def is_ambient(control_plane: dict[str, Any]) -> bool:
+    """Whether a control plane, by its Deployment, serves ambient mode, too."""
+    told = {each["name"]: each.get("value") for c in _containers(control_plane) for each in c.get("env", [])}
+    return told.get("PILOT_ENABLE_AMBIENT") == "true"
+
+
+def leave_ambient(namespace: str) -> None:
+    """Nobody carries a namespace's traffic any more but the sidecars that its pods may have."""
+    patch = {"metadata": {"labels": dict.fromkeys(AMBIENT_LABELS)}}
+    backend.kubernetes("PATCH", f"/api/v1/namespaces/{namespace}", patch, content_type="application/merge-patch+json")
+
+
+def control_plane() -> dict[str, Any] | None:
+    """The control plane's Deployment, where it is installed."""
+    return objects.find("deployments", CONTROL_PLANE, NAMESPACE, group="apps")
+
+
+def is_scaled_to_zero(control_plane: dict[str, Any] | None) -> bool:
     """Whether the control plane is installed, and somebody told it to run without a single pod."""
-    found = objects.find("deployments", CONTROL_PLANE, NAMESPACE, group="apps")
-    return found is not None and found["spec"].get("replicas") == 0
+    return control_plane is not None and control_plane["spec"].get("replicas") == 0
 
 
 def scale_up(report: Callable[[str], None] = lambda _: None) -> None:

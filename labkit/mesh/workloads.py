@@ -47,6 +47,11 @@ def running_containers(pod: dict[str, Any]) -> list[str]:
     return [container["name"] for container in staying(pod)]
 
 
+def has_envoy(pod: dict[str, Any]) -> bool:
+    """Whether there is an Envoy in a pod: ztunnel's container bears the same name."""
+    return PROXY in running_containers(pod) and pod["metadata"].get("labels", {}).get("app") != "ztunnel"
+
+
 def staying(pod: dict[str, Any]) -> list[dict[str, Any]]:
     """A pod's containers that stay, native sidecars first.
 

@@ -273,7 +273,7 @@ def _of_a_pod(mesh: Backend, pod: dict[str, Any]) -> dict[Key, str]:
             with suppress(KubernetesError):  # it may be on its way up or down
                 text = mesh.perform(views.stats(f"{namespace}/{name}"))
                 found[views.counted(f"{namespace}/{name}")] = _scrubbed(text)
-        if container in VIEWS:
+        if container in VIEWS and pod["metadata"].get("labels", {}).get("app") != "ztunnel":  # which is no Envoy
             found |= _views(mesh, Forward(namespace, name, VIEWS[container].port), VIEWS[container].paths)
     return found
 

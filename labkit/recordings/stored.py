@@ -12,6 +12,8 @@ from labkit.recordings import files
 
 AT_START = "check-at-the-start"  # the id of a cell that runs where a lab begins, and stands in no notebook
 
+NOT_RUN = "not-run-yet"  # the id of a cell that says why there is no output, and goes as the notebook is recorded
+
 
 def code(notebook: Any) -> list[Any]:
     """Its cells of code."""

@@ -12,6 +12,7 @@ import shlex
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from pytest_live import skip_where_it_cannot_be_done
 
 from labkit import backend
 from labkit.course import components, labs, verbs
@@ -50,6 +51,7 @@ report
 @pytest.mark.drawn
 @pytest.mark.parametrize("lab", labs.LABS[1:], ids=lambda lab: lab.number)
 def test_each_check_fails_at_its_labs_start_and_passes_once_its_remedy_has_run(lab):
+    skip_where_it_cannot_be_done(lab.number)
     begin = ["%load_ext labkit", "from labkit import check, goto, mesh, release", f'goto("{lab.number}")']
     remedies = ["\n".join(check.remedy) for check in lab.checks]
     cells = [*begin, f'check("{lab.number}")', *remedies, UNTIL_IT_HOLDS.format(number=lab.number)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from pytest_live import skip_where_it_cannot_be_done
 from tries import TRIES, Step
 
 from labkit import backend, session
@@ -51,6 +52,7 @@ def check_until(exercise: str, fails: dict[str, str]) -> dict[str, str]:
 @pytest.mark.drawn
 @pytest.mark.parametrize("exercise", TRIES)
 def test_a_wrong_try_is_refused_and_a_right_way_is_accepted(exercise):
+    skip_where_it_cannot_be_done(exercise.partition(".")[0])
     tries = TRIES[exercise]
     claims = [check.claim for check in labs.exercise(exercise).checks]
     fails = {claim: seen for claim in claims for part, seen in tries.fails.items() if part in claim}

@@ -42,7 +42,10 @@ class World(Fake):
         self.clock += 9 if number == "03" else 1
 
 
-@pytest.mark.parametrize(("longest", "pairs"), [(10**6, len(labs.LABS) * (len(labs.LABS) - 1)), (20, None)])
+ANYWHERE = [lab for lab in labs.LABS if not lab.source]
+
+
+@pytest.mark.parametrize(("longest", "pairs"), [(10**6, len(ANYWHERE) * (len(ANYWHERE) - 1)), (20, None)])
 def test_as_many_pairs_as_time_allows_and_the_slowest_by_name(monkeypatch, longest, pairs):
     world = World()
     monkeypatch.setattr(goto, "mesh", lambda name, progress: nullcontext())

@@ -184,7 +184,7 @@ def test_a_control_plane_scaled_to_zero_is_told_from_one_that_is_not_there(repli
     istiod = {"metadata": {"name": "istiod"}, "spec": {"replicas": replicas}}
     path = "/apis/apps/v1/namespaces/istio-system/deployments/istiod"
     with backend.use(Answers({} if replicas is None else {path: istiod})):
-        assert istio.is_scaled_to_zero() is scaled
+        assert istio.is_scaled_to_zero(istio.control_plane()) is scaled
 
 
 @pytest.mark.parametrize("namespaces", [[], [{"metadata": {"name": "istio-system"}}]])

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from labkit import notebook, state
-from labkit.course import labs, predictions, progress
+from labkit.course import availability, labs, predictions, progress
 from labkit.course.predictions import Prediction
 from labkit.errors import LabError
 from labkit.notebook import magics
@@ -138,6 +138,8 @@ def stored(number: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("lab", labs.LABS, ids=lambda lab: lab.number)
 def test_what_was_measured_is_one_of_the_choices(lab):
+    if availability.is_unrecorded(lab):
+        pytest.skip(availability.why_unrecorded(lab))
     for number, told in stored(lab.number):
         measured = re.search(r"^Measured: (.*)\.$", told, re.MULTILINE)
         assert measured

@@ -214,7 +214,7 @@ def test_everything_is_here_only_with_the_tools_and_the_image_and_no_network_is_
 def stocked(end, monkeypatch):
     """Istio's release is unpacked already, and asks for two images."""
     monkeypatch.setattr(releases, "ensure_release", lambda source, progress: settings().release_folder)
-    monkeypatch.setattr(images, "wanted", lambda release, istioctl: ["docker.io/istio/pilot:1", "curl/curl"])
+    monkeypatch.setattr(images, "wanted", lambda release, istioctl, *installs: ["docker.io/istio/pilot:1", "curl/curl"])
 
     def with_images(base, name, fill, progress):
         fill("the-node")

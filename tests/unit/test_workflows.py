@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from labkit.course import labs
 from labkit.maintain.versions import PROJECTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,6 +117,14 @@ def test_the_weekly_run_moves_each_project_tests_it_and_records_it():
         told.index(word) for word in ("labkit versions --newest", "make test-live", "make record", "git diff --binary")
     ]
     assert places == sorted(places)
+
+
+def test_a_lab_that_needs_what_the_projects_publish_is_recorded_there_and_kept():
+    job = jobs("weekly.yml")["record"]
+    [kept] = [step["with"]["path"] for step in job["steps"] if "upload-artifact" in step.get("uses", "")]
+    for number in [lab.number for lab in labs.LABS if lab.source == "releases"]:
+        assert f".venv/bin/labkit record {number}" in commands(job)
+        assert kept.split() == [f"notebooks/{number}-*.ipynb", f"notebooks/recordings/{number}-*"]
 
 
 def test_what_proposes_a_move_may_write_and_runs_nothing_that_was_fetched():

@@ -22,6 +22,10 @@ class Bundle:
     name = "bundle"
 
     @property
+    def origin(self) -> str:
+        return contents.read(installed()).source
+
+    @property
     def differences(self) -> tuple[str, ...]:
         return contents.read(installed()).differences
 

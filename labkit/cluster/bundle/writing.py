@@ -65,7 +65,7 @@ def _collect(source: Source, into: Path, progress: Progress) -> contents.Content
         files = {str(file.relative_to(into)): downloads.sha256_of(file) for file in _files(into)}
     versions, differences = contents.versions(), tuple(source.differences)
     return contents.Contents(
-        contents.FORM, s.system, s.architecture, versions, source.name, differences, node_image, files
+        contents.FORM, s.system, s.architecture, versions, source.origin, differences, node_image, files
     )
 
 

@@ -23,6 +23,7 @@ class Packages:
     layout of their official addresses, checksums included, so that it can stand in for them."""
 
     name = "packages"
+    origin = "packages"
     differences = istio.DIFFERENCES
 
     def is_here(self) -> bool:

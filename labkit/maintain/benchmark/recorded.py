@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from labkit import backend
 from labkit.maintain.benchmark.around import NOT_TIMED, Figures
 from labkit.progress import Progress
+from labkit.recordings import files
 from labkit.settings import NOTEBOOKS, RECORDINGS, REPOSITORY
 
 # What a kernel runs last: its own peak in MiB. On Linux getrusage(2) would also count what started the kernel.
@@ -67,9 +68,9 @@ def _course(progress: Progress) -> float:
 def _peak(progress: Progress) -> int:
     with progress.stage("a kernel's memory") as note, TemporaryDirectory(prefix="istio-lab-") as home:
         peaks = {}
-        for path in sorted(NOTEBOOKS.glob("[0-9][0-9]-*.ipynb")):
-            peaks[path.stem] = peak_mib(path, {"LABKIT_HOME": home})
-            note(f"{path.stem}: {peaks[path.stem]} MiB")
+        for name in (path.stem for path in files.recordings()):
+            peaks[name] = peak_mib(NOTEBOOKS / f"{name}.ipynb", {"LABKIT_HOME": home})
+            note(f"{name}: {peaks[name]} MiB")
         return max(peaks.values())
 
 

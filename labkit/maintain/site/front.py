@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from labkit.course import agenda, labs
+from labkit.course import agenda, availability, labs
 from labkit.course import map as course_map
 from labkit.settings import EXAM_PAGE
 
@@ -33,7 +33,7 @@ def front_page(readme: str, notebooks: Sequence[Path]) -> str:
     return "\n".join(
         [
             opening.partition("| You want to")[0],
-            _READING,
+            _READING + _not_run(),
             "## What is in it",
             _linked(sections["What is in it"], notebooks),
             "## Run it",
@@ -41,6 +41,12 @@ def front_page(readme: str, notebooks: Sequence[Path]) -> str:
             _contents(notebooks),
         ]
     )
+
+
+def _not_run() -> str:
+    """Which notebooks have no outputs yet, and why."""
+    found = [lab for lab in labs.LABS if availability.is_unrecorded(lab)]
+    return "".join(f"Only {lab.number}, {lab.title}, has not run yet: {lab.because}.\n" for lab in found)
 
 
 def map_page(notebooks: Sequence[Path]) -> str:
@@ -66,7 +72,7 @@ def map_page(notebooks: Sequence[Path]) -> str:
             "|---|---|---|---|",
             *rows,
             "",
-            f"No lab practises yet: {'; '.join(course_map.uncovered())}.",
+            *(f"No lab practises yet: {each}." for each in ["; ".join(course_map.uncovered())] if each),
             "",
         ]
     )

@@ -10,7 +10,7 @@ from labkit import backend
 from labkit.errors import LabError
 from labkit.mesh import injection, objects
 from labkit.mesh.istio import NAMESPACE as ISTIO
-from labkit.mesh.workloads import PROXY, running_containers
+from labkit.mesh.workloads import PROXY, has_envoy, running_containers
 from labkit.settings import ADMIN_PORT, NAMESPACE
 
 GATEWAY_API = "gateway.networking.k8s.io"
@@ -24,7 +24,7 @@ def find(pod: str) -> Pod:
     name, _, namespace = pod.partition(".")
     kind, _, workload = name.rpartition("/")
     found = injection.pod(workload, namespace or NAMESPACE) if kind else _named(name, namespace or NAMESPACE)
-    if PROXY not in running_containers(found):
+    if not has_envoy(found):
         raise LabError(
             f"{pod} has no {PROXY} container.",
             "it was made without injection, so there is no Envoy in it",
@@ -36,7 +36,7 @@ def find(pod: str) -> Pod:
 def with_proxy(namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Pod]:
     """The living pods of a namespace (of all, without one) that have a proxy, and these labels."""
     selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
-    found = [pod for pod in objects.list_("pods", namespace, selector=selector) if PROXY in running_containers(pod)]
+    found = [pod for pod in objects.list_("pods", namespace, selector=selector) if has_envoy(pod)]
     return [p for p in found if p["status"].get("phase") == "Running" and "deletionTimestamp" not in p["metadata"]]
 
 
