@@ -226,7 +226,7 @@ def _create(image: str, origin: str, progress: Progress) -> None:
 
 
 def _write_down(made: Node, origin: str = "") -> None:
-    """What the course knows of its cluster, where that is not there or was damaged. origin: that of a new one's images."""
+    """What the course knows of its cluster, where that is not there or was damaged. origin: of a new one's images."""
     s = settings()
     known = {"container": made.container, "gateway": f"http://{GATEWAY_HOST}:{made.port}"}
     if source := origin or places.made().get("source"):

@@ -29,7 +29,9 @@ def obstacle(lab: Lab) -> LabError | None:
 
 def why_unrecorded(lab: Lab) -> str:
     """What to say where the recording would be played back."""
-    return f"lab {lab.number} was not recorded yet, for {lab.because} (fix: {_where(lab)}, `labkit record {lab.number}`)"
+    return (
+        f"lab {lab.number} was not recorded yet, for {lab.because} (fix: {_where(lab)}, `labkit record {lab.number}`)"
+    )
 
 
 def _refused(lab: Lab, why: str) -> LabError:

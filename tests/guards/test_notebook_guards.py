@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import nbformat
 import pytest
+import pytest_notebooks
 from nbformat.v4 import new_output
 from nbval_run import cell, nbval
 from pytest_notebooks import sanitize_faults, shell_escapes
@@ -17,6 +19,8 @@ REPORTED = """class Report:
     _repr_html_ = lambda self: "<b>85 ms</b>"
     __repr__ = lambda self: "{} passed"
 Report()"""
+CHECKED = """times = globals().get("times", 0) + 1
+type("Report", (), {"__repr__": lambda self: "2/2 passed" if times == 3 else "1/2 passed"})()"""
 LACKING = new_output("execute_result", data={"text/plain": "✗ it is whole\n  seen: no answer"}, execution_count=1)
 LACKS = """class Report:
     __repr__ = lambda self: {!r}
@@ -106,6 +110,30 @@ def test_played_back_the_picture_and_the_measurement_are_compared_too(tmp_path, 
     _, reports = nbval(tmp_path, HONEST[name], group="--nbval")
     assert reports.outcomes == ["failed"]
     assert "mismatch" in reports.said[0]
+
+
+# -- a notebook that waits for its recording ------------------------------------------------------
+PASSES, FAILS = (REPORTED.format(verdict) for verdict in ("2/2", "1/2"))
+
+
+def unrun(source: str, *its_tags: str) -> nbformat.NotebookNode:
+    return cell(source, "nbval-check-output", *its_tags, count=None)
+
+
+@pytest.mark.parametrize(
+    ("cells", "outcomes"),
+    [
+        ([unrun("print('measured')"), unrun(PASSES)], ["passed", "passed"]),
+        ([unrun(FAILS)], ["failed"]),
+        ([unrun("n = 1\n" + PASSES), unrun("n = 1\n" + PASSES)], ["failed", "skipped"]),
+        ([unrun(CHECKED), unrun(CHECKED, "aside"), unrun(CHECKED)], ["passed", "passed", "passed"]),
+    ],
+    ids=["holds", "fails at its end", "holds too soon", "holds at its end alone"],
+)
+def test_where_nothing_is_stored_a_check_holds_at_its_end_and_not_before(tmp_path, monkeypatch, cells, outcomes):
+    assert [nbval(tmp_path, each)[1].outcomes for each in cells] == [["failed"]] * len(cells)  # never run
+    monkeypatch.setattr(pytest_notebooks, "waiting", lambda path: "a lab")
+    assert nbval(tmp_path, *cells)[1].outcomes == outcomes
 
 
 # -- the run of a notebook --------------------------------------------------------------------

@@ -98,6 +98,7 @@ def test_what_was_installed_is_the_source_that_is_here(folder, home, unpacked):
         assert source.name == "bundle"
         assert source.node_image(silent()) == NODE
         assert source.differences == ("a chart",)
+        assert source.origin == "packages"
         assert source.gateway_api(silent()).read_text() == f"the content of {contents.GATEWAY_API}"
     assert engine.loaded == [str(folder / contents.NODE_IMAGE)]
     assert (home / "bin/kind").stat().st_mode & 0o111

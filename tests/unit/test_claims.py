@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
+from fake import Fake
 
+from labkit import backend
 from labkit.course.labs import lab_07_architecture as lab_07
 from labkit.course.labs import lab_10_staged_rollouts as lab_10
 from labkit.course.labs import lab_14_enterprise_security as lab_14
+from labkit.course.labs import lab_29_ambient as lab_29
 from labkit.course.labs import lab_31_troubleshooting_workloads as lab_31
 from labkit.course.observations import pages_have_their_stars
-from labkit.mesh import bookinfo, objects, proxy
+from labkit.mesh import bookinfo, objects, proxy, traffic
 from labkit.mesh.proxy import Snapshot
 
 REVIEWS = "reviews.default.svc.cluster.local"
@@ -112,6 +116,71 @@ SOME = {"matchLabels": {"app": "details"}}
 def test_plain_text_is_refused_at_each_port_of_each_pod(monkeypatch, rules, holds):
     monkeypatch.setattr(objects, "list_", lambda *words, **options: rules)
     assert lab_31.plain_text_is_refused().passed is holds
+
+
+def bookinfos(app: str, *, sidecar: bool = False, carried: bool = True) -> dict:
+    containers = [{"name": app}, *([{"name": "istio-proxy"}] if sidecar else [])]
+    marks = {lab_29.REDIRECTION: "enabled"} if carried else {}
+    return {"metadata": {"labels": {"app": app}, "annotations": marks}, "spec": {"containers": containers}}
+
+
+ALL_BUT_REVIEWS = [bookinfos(app) for app in ("details", "productpage", "ratings")]
+
+
+@pytest.mark.parametrize(
+    ("pods", "holds"),
+    [
+        ([*ALL_BUT_REVIEWS, bookinfos("reviews")], True),
+        ([*ALL_BUT_REVIEWS, bookinfos("reviews"), bookinfos("curl", sidecar=True, carried=False)], True),
+        ([*ALL_BUT_REVIEWS, bookinfos("reviews", sidecar=True)], False),
+        ([*ALL_BUT_REVIEWS, bookinfos("reviews", carried=False)], False),
+        (ALL_BUT_REVIEWS, False),
+        ([], False),
+    ],
+)
+def test_ambient_mode_is_a_mark_on_each_pod_and_no_sidecar(monkeypatch, pods, holds):
+    monkeypatch.setattr(objects, "list_", lambda *words, **options: pods)
+    assert lab_29.bookinfo_is_in_ambient_mode().passed is holds
+
+
+class Callers(Fake):
+    """Pods with curl, and what each is answered, by its Deployment and the method."""
+
+    def __init__(self, **answers: str) -> None:
+        self.answers = answers
+
+    def run(self, argv, **options):
+        who = argv[4].removeprefix("deploy/").partition("-")[0]
+        said = self.answers.get(f"{who}_post" if "--data" in argv else who, "")
+        return backend.Completed(tuple(argv), 0 if said else 1, said, "", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("get", "post", "holds"), [("200", "403", True), ("200", "200", False), ("000", "000", False), ("", "", False)]
+)
+def test_29_wants_a_refusal_of_the_waypoints_and_an_answer_to_get(get, post, holds):
+    with backend.use(Callers(curl=get, curl_post=post)):
+        assert lab_29.details_answers_get_alone().passed is holds
+
+
+@pytest.mark.parametrize(
+    ("curl", "ratings", "holds"), [("000", "000", True), ("000", "200", False), ("403", "403", False), ("", "", False)]
+)
+def test_29_1_wants_no_answer_for_whoever_is_there_to_ask(curl, ratings, holds):
+    with backend.use(Callers(curl=curl, ratings=ratings)):
+        assert lab_29.nobody_else_gets_the_page().passed is holds
+
+
+@pytest.mark.parametrize(("pods", "holds"), [
+    (["reviews-v1-a"] * 90 + ["reviews-v2-b"] * 10, True),
+    (["reviews-v1-a"] * 34 + ["reviews-v2-b"] * 33 + ["reviews-v3-c"] * 33, False),
+    (["reviews-v1-a"] * 89 + ["reviews-v2-b"] * 10 + ["reviews-v3-c"], False),
+    (["reviews-v1-a"] * 100, False),
+    ([""] * 100, False),
+])  # fmt: skip
+def test_29_wants_a_tenth_for_v2_and_none_for_v3(monkeypatch, pods, holds):
+    monkeypatch.setattr(traffic, "requests", lambda url, times: pd.DataFrame({"pod": pods}))
+    assert lab_29.waypoint_splits_reviews().passed is holds
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -46,6 +46,18 @@ def test_a_release_without_a_sample_is_named(tmp_path):
     assert "bookinfo.yaml" in caught.value.what
 
 
+def test_what_other_settings_ask_for_is_wanted_too(tmp_path, monkeypatch):
+    class Generating(Fake):
+        def run(self, argv, **options):
+            image = "ztunnel" if "--filename" in argv else "pilot"
+            return Completed(tuple(argv), 0, f"image: {image}:1", "", 0)
+
+    monkeypatch.setattr(images, "SAMPLES", ())
+    with backend.use(Generating()):
+        assert images.wanted(tmp_path, tmp_path / "istioctl") == ["pilot:1"]
+        assert images.wanted(tmp_path, tmp_path / "istioctl", *images.PUBLISHED_ALONE) == ["pilot:1", "ztunnel:1"]
+
+
 class Docker(Fake):
     """Keeps what it is told; `present` are the images it has, `failing` a word that makes a command fail."""
 

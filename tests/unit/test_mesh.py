@@ -15,6 +15,7 @@ from labkit import backend
 from labkit.course import components
 from labkit.mesh import diff, helm, injection, istio, leftovers, providers
 from labkit.progress import Progress
+from labkit.settings import ISTIO
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -177,6 +178,23 @@ def test_an_envoy_filter_is_a_leftover_though_its_kind_is_no_v1():
     with backend.use(Answers({path: found, "/api/v1/namespaces": {"kind": "NamespaceList", "items": []}})):
         [left] = leftovers.find("default", [])
     assert str(left) == "envoyfilter refused"
+
+
+@pytest.mark.parametrize(("env", "ambient"), [({}, False), ({"PILOT_ENABLE_AMBIENT": "true"}, True)])
+def test_an_istio_in_ambient_mode_is_another_than_the_courses(monkeypatch, env, ambient):
+    def deployment(name: str) -> dict:
+        settings = [{"name": key, "value": value} for key, value in env.items()] if name == "istiod" else []
+        container = {"image": f"docker.io/istio/any:{ISTIO}", "env": settings}
+        return {"metadata": {"name": name}, "spec": {"template": {"spec": {"containers": [container]}}},
+                "status": {"availableReplicas": 1}}  # fmt: skip
+
+    found = [deployment(name) for name in (istio.CONTROL_PLANE, *istio.GATEWAYS)]
+    monkeypatch.setattr(istio.objects, "find", lambda *words, **options: {"kind": "Namespace"})
+    monkeypatch.setattr(istio.injection, "injectors", lambda: [{}])
+    monkeypatch.setattr(istio.objects, "list_", lambda *words, **options: found)
+    assert istio.is_ambient(found[0]) is ambient
+    assert istio.is_installed() is not ambient
+    assert not istio.is_ambient({})
 
 
 @pytest.mark.parametrize(("replicas", "scaled"), [(0, True), (1, False), (None, False)])

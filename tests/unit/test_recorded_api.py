@@ -277,6 +277,25 @@ def test_a_state_is_all_that_may_be_seen():
     assert re.search("secrets", seen[DOCUMENT, "/api/v1"])
 
 
+@pytest.mark.parametrize(("app", "asked"), [("details", True), ("ztunnel", False)])
+def test_a_proxy_is_asked_for_its_configuration_unless_it_is_no_envoy(app, asked):
+    class Asked(Fake):
+        views = False
+
+        def kubernetes(self, method, path, body, query, content_type):
+            return ""
+
+        def port_forward(self, namespace, pod, port):
+            self.views = True
+            raise LabError("It does not answer.", "nobody listens", "wait")
+
+    mesh = Asked()
+    found = {"metadata": {"namespace": "a", "name": "b", "labels": {"app": app}},
+             "status": {"containerStatuses": [{"name": "istio-proxy", "state": {"running": {}}}]}}  # fmt: skip
+    state._of_a_pod(mesh, found)
+    assert mesh.views is asked
+
+
 def test_without_a_cluster_there_is_no_state():
     class Nothing(Fake):
         def kubernetes(self, method, path, body, query, content_type):

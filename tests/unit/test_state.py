@@ -151,6 +151,14 @@ def test_up_goes_on_with_the_cluster_and_mends_the_note(home, monkeypatch, note,
     assert yaml.safe_load(settings().kubeconfig.read_text())["users"] == [3]
 
 
+def test_a_cluster_keeps_whose_images_it_has(home, monkeypatch):
+    made = kind.Node("istio-lab-control-plane", "c0ffee", True, True, 8080)
+    state.write_text(settings().kubeconfig, yaml.safe_dump({"clusters": [1], "contexts": [2], "users": [3]}))
+    kind._write_down(made, "releases")
+    kind._write_down(made)
+    assert places.made()["source"] == "releases"
+
+
 def test_a_cluster_that_was_never_finished_is_made_anew(home, monkeypatch):
     existing = kind.Node("istio-lab-control-plane", "c0ffee", True, True, 8080)
     monkeypatch.setattr(kind, "node", lambda: existing)
