@@ -140,7 +140,7 @@ def _istio_detail() -> str:
 
 
 def _ensure_istio(progress: Progress) -> None:
-    wake_istiod(progress)
+    leave_ambient(wake_istiod(progress), progress)
     if _istio_is_ready():
         return
     with progress.stage("Istio") as note:

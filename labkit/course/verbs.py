@@ -80,7 +80,8 @@ def goto(number: str, report: Listener) -> Place:
     istiod = components.wake_istiod(progress)
     components.remove_releases(progress)
     components.remove_revisions(progress)
-    components.leave_ambient(istiod, progress)
+    if components.ISTIO not in lab.start:
+        components.leave_ambient(istiod, progress)
     _clear(lab, progress)
     components.remove_providers(progress)
     components.take_back(progress)
