@@ -11,6 +11,8 @@ import pytest
 import pytest_live
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from labkit.errors import LabError
+
 LIVE = "import pytest\n@pytest.mark.live\ndef test_live(): pass\n"
 CASES = """import pytest
 
@@ -84,6 +86,15 @@ def test_unit_tests_then_the_notebooks_twice_then_the_live_tests(course):
         UNIT, "down", "images", *FIRST, *AGAIN, LIVE_TEST, "down",
     ]  # fmt: skip
     assert status == pytest.ExitCode.OK
+
+
+def test_a_lab_that_needs_another_source_is_skipped_and_says_why(course, monkeypatch, capfd):
+    refused = LabError("Lab 01 cannot be done here.", "nobody has it", "ask elsewhere")
+    monkeypatch.setattr(pytest_live.availability, "obstacle", lambda lab: refused if lab.number == "01" else None)
+    status, events = course()
+    assert events == [UNIT, "down", "images", FIRST[0], LIVE_TEST, "down"]
+    assert status == pytest.ExitCode.OK
+    assert "Lab 01 cannot be done here. nobody has it (fix: ask elsewhere)" in capfd.readouterr().out
 
 
 def second_time(course, *options: str) -> list[str]:

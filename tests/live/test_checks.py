@@ -13,10 +13,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from pytest_live import skip_where_it_cannot_be_done
+from tries.steps import remedies
 
-from labkit import backend
+from labkit import backend, session
 from labkit.course import components, labs, verbs
-from labkit.mesh import bookinfo, injection, istio, leftovers
+from labkit.mesh import bookinfo, injection, istio, leftovers, objects, pods
 from labkit.progress import Progress
 from labkit.settings import NOTEBOOKS, settings
 
@@ -134,3 +135,19 @@ def test_goto_puts_right_what_was_broken_and_left():
     assert verbs.what_changed().empty
     assert {istio.revision(injection.pod(name)) for name in bookinfo.deployments()} == {istio.DEFAULT}
     assert "istio-proxy" in injection.rehearse(output="jsonpath={.spec.initContainers[*].name}").stdout
+
+
+def test_goto_leaves_ambient_mode():
+    skip_where_it_cannot_be_done("29")
+    verbs.goto("29", silent)
+    for step in remedies("29", 0, 1):
+        backend.run(["bash", "-euo", "pipefail", "-c", step], cwd=session.reader_folder(), timeout=600)
+    assert verbs.check("29").results[0].passed
+
+    verbs.goto("07", silent)
+
+    assert not istio.is_ambient(istio.control_plane())
+    assert objects.list_("daemonsets", istio.NAMESPACE, group="apps") == []
+    assert verbs.what_changed().empty
+    assert set(bookinfo.page(12).status) == {200}
+    assert all("istio-proxy" in containers for containers in pods(selector="app=details").containers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas  # noqa: F401  imported before hypothesis starts its clocks
 import pytest
@@ -195,6 +196,23 @@ def test_an_istio_in_ambient_mode_is_another_than_the_courses(monkeypatch, env, 
     assert istio.is_ambient(found[0]) is ambient
     assert istio.is_installed() is not ambient
     assert not istio.is_ambient({})
+
+
+def test_ambient_mode_is_left_by_labels_and_bookinfo_is_made_anew(monkeypatch):
+    class Labelled(Fake):
+        def kubernetes(self, method, path, body, query, content_type):
+            asked.append((method, path, body["metadata"]["labels"]))
+            return ""
+
+    asked, removed = [], []
+    monkeypatch.setattr(components, "BOOKINFO", replace(components.BOOKINFO, remove=lambda progress: removed.append(1)))
+    env = [{"name": "PILOT_ENABLE_AMBIENT", "value": "true"}]
+    for istiod in ({}, {"spec": {"template": {"spec": {"containers": [{"env": env}]}}}}):
+        with backend.use(Labelled()):
+            components.leave_ambient(istiod, Progress(lambda event: None, lambda: 0.0))
+    labels = {"istio.io/dataplane-mode": None, "istio.io/use-waypoint": None}
+    assert asked == [("PATCH", "/api/v1/namespaces/default", labels)]
+    assert removed == [1]
 
 
 @pytest.mark.parametrize(("replicas", "scaled"), [(0, True), (1, False), (None, False)])
