@@ -123,7 +123,7 @@ PREDICTIONS = (
         why="The agent on the node leaves a pod alone that has a sidecar: nothing is carried twice.",
     ),
     Prediction(
-        question="productpage asks details for a book. At which port of the pod of details does the connection arrive?",
+        question="curl asks details for a book. At which port of the pod of details does the connection arrive?",
         choices=("9080", "15006", "15008"),
         measured=port_of_the_connection,
         why="ztunnel speaks HBONE to ztunnel, at port 15008. The port that was asked for travels inside.",
