@@ -256,7 +256,7 @@ LAB = Lab(
         Exercise(
             task="Since somebody tidied up labels, curl may POST to details again. Find out why, and mend it.",
             hints=(
-                "The policy is as it was. Who would have to enforce it, and do requests still pass there?",
+                "The policy is as it was. Its status says whether anybody enforces it.",
                 "`%istioctl ztunnel-config services` has a column WAYPOINT.",
                 "`%kubectl get service details -o yaml`: its status says what became of the waypoint that it asks for.",
             ),
