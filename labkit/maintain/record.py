@@ -69,8 +69,13 @@ def record(numbers: list[str], report: Report) -> None:
 def stale(numbers: list[str]) -> list[Stale]:
     """The notebooks whose recordings no longer match their cells or outputs, each with the first difference."""
     chosen = (path for path in _chosen(numbers) if numbers or not is_unrecorded(path))
-    found = ((path.stem, difference(path)) for path in chosen)
+    found = ((path.stem, _difference(path)) for path in chosen)
     return [Stale(notebook, why) for notebook, why in found if why]
+
+
+def _difference(notebook: Path) -> str:
+    lab = labs.lab(notebook.stem[:2])
+    return availability.why_unrecorded(lab) if availability.is_unrecorded(lab) else difference(notebook)
 
 
 def is_unrecorded(notebook: Path) -> bool:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from labkit import backend, session
 from labkit.backend.live import Live
-from labkit.backend.requests import Answer, CellBegins, CellEnds, Entered, Forward, PodGet, Request, Watched
 from labkit.cluster import engine
 from labkit.course import availability, labs
 from labkit.errors import LabError
+from labkit.notebook import magics
 from labkit.recordings import replay
 from labkit.recordings.recorder import Recorder
 from labkit.recordings.replay import Replay
@@ -35,7 +34,7 @@ def begin(ipython: InteractiveShell) -> None:
     ipython.events.register("post_run_cell", _tell_the_class())
     print(session.describe())
     if error := _obstacle():
-        backend.install(Refusing(error))
+        magics.refuse(error)
         print(f"{error.what} Why: {error.why}. To have it: {error.fix}.")
 
 
@@ -43,32 +42,6 @@ def _obstacle() -> LabError | None:
     """What keeps the lab of this kernel's notebook from its mesh. Where Jupyter does not name that, `goto` tells."""
     found = [lab for lab in labs.LABS if lab.number == notebook_of(os.environ)]
     return availability.obstacle(found[0]) if found else None
-
-
-class Refusing:
-    """Answers whatever a cell asks by the same error: of a lab that cannot be done here, nothing is to be half done."""
-
-    def __init__(self, error: LabError) -> None:
-        self._error = error
-
-    def perform(self, request: Request[Answer]) -> Answer:
-        answer: Any = None  # that of a notice
-        match request:
-            case CellBegins() | CellEnds() | Entered() | Watched():
-                return answer
-        raise LabError(*self._error.args)
-
-    def connected(self, forward: Forward) -> AbstractContextManager[Callable[[PodGet], str]]:
-        raise LabError(*self._error.args)
-
-    def now(self) -> float:
-        return 0.0
-
-    def unix_time(self) -> float:
-        return 0.0
-
-    def sleep(self, seconds: float) -> None:
-        """Nothing is waited for."""
 
 
 def _tell_the_class() -> Callable[[object], None]:

@@ -49,7 +49,14 @@ def said() -> str:
     return _said
 
 
+def refuse(error: LabError) -> None:
+    """From now on no command is run: of a lab that cannot be done here, nothing is to be half done."""
+    global _refused
+    _refused = error
+
+
 _said = ""
+_refused: LabError | None = None
 _OURS = re.compile(r"\$(?:(LABKIT_\w+)|{(LABKIT_\w+)})")
 
 
@@ -64,6 +71,8 @@ def _words(line: str) -> list[str]:
 
 def _run(argv: list[str]) -> None:
     global _said
+    if _refused:
+        raise LabError(*_refused.args)
     completed = backend.run(argv, cwd=session.reader_folder(), check=False)
     _said = completed.stdout + completed.stderr
     sys.stdout.write(completed.stdout)

@@ -15,7 +15,7 @@ from labkit.course import availability, labs, verbs
 from labkit.course.lab import Lab
 from labkit.errors import LabError
 from labkit.maintain import record
-from labkit.notebook import choosing
+from labkit.notebook import choosing, magics
 from labkit.recordings import files
 from labkit.session import Session
 from labkit.settings import settings
@@ -103,13 +103,14 @@ def shell(monkeypatch):
     made_of("packages")
     monkeypatch.setitem(os.environ, "JPY_SESSION_NAME", "/a/98-particular.ipynb")
     monkeypatch.setattr(choosing, "chosen", lambda: (Fake(), Session(describe=lambda: "A mesh")))
+    monkeypatch.setattr(magics, "_refused", None)
     before = backend._current
     yield InteractiveShell()
     backend.install(before)
     InteractiveShell.clear_instance()
 
 
-def test_the_first_cell_says_it_in_one_line_and_no_other_cell_does_anything(shell, capsys):
+def test_the_first_cell_says_it_in_one_line_and_no_command_is_run(shell, capsys):
     shell.run_cell("%load_ext labkit\nfrom labkit import check, goto, predict")
     mesh, told = capsys.readouterr().out.splitlines()
     assert mesh == "A mesh"
