@@ -339,7 +339,8 @@ def _nothing_recorded(of_what: str) -> LabError:
     return LabError(
         f"There is no recording {of_what}.",
         "the folder notebooks/recordings has none",
-        "`git checkout notebooks` restores the course's own; `make record` makes them anew on a live mesh",
+        "do what the notebook's first cell says, where it says why; else `git checkout notebooks` restores the course's "
+        "own, and `make record` makes them anew on a live mesh",
     )
 
 
