@@ -339,7 +339,7 @@ def _nothing_recorded(of_what: str) -> LabError:
     return LabError(
         f"There is no recording {of_what}.",
         "the folder notebooks/recordings has none",
-        "do what the notebook's first cell says, where it says why; else `git checkout notebooks` restores the course's "
+        "do what the notebook's first cell says, if it says why; else `git checkout notebooks` restores the course's "
         "own, and `make record` makes them anew on a live mesh",
     )
 
