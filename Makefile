@@ -50,10 +50,10 @@ test-live: $(READY)
 	@$(MAKE) --no-print-directory --jobs $(PARTS) live-advanced live-tests live-notebooks
 
 live-notebooks: $(READY)
-	@$(LIVE_PYTEST) --first='[!29]*' $(LIVE) notebooks
+	@$(LIVE_PYTEST) --first='[!29]*' --again=$(AGAIN) $(LIVE) notebooks
 
 live-advanced: $(READY)
-	@LABKIT_PORT=$${LABKIT_PORT:-8180} $(LIVE_PYTEST) --cluster=istio-lab-test-2 --first='[29]*' --again=$(AGAIN) $(LIVE) notebooks
+	@LABKIT_PORT=$${LABKIT_PORT:-8180} $(LIVE_PYTEST) --cluster=istio-lab-test-2 --first='[29]*' $(LIVE) notebooks
 
 live-tests: $(READY)
 	@LABKIT_PORT=$${LABKIT_PORT:-8280} $(LIVE_PYTEST) --cluster=istio-lab-test-3 --again=$(AGAIN) $(LIVE) tests

@@ -1,8 +1,8 @@
 """The live group: the notebooks in order, some once more in any order, then tests/live, on a cluster of their own.
 
-`make test-live` runs three parts side by side, each on a cluster, as they wait more than they work: the notebooks up
-to 14, the later ones and the second time, and the tests. What would take an hour for every lab is drawn: N notebooks
-a second time, N cases of each test marked `drawn`, and of the files marked `long` a third as many.
+`make test-live` runs three parts side by side, each on a cluster, as they wait more than they work: notebooks 20 to 29
+and the last, the other notebooks and the second time, and the tests. What would take an hour for every lab is drawn: N
+notebooks a second time, N cases of each test marked `drawn`, and of the files marked `long` a third as many.
 
 On a live mesh a request may be lost by chance, such as one that meets a connection as it closes. With --retry a
 notebook that failed runs once more, from its beginning and after all others; and so does a file of tests, on a cluster

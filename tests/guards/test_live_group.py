@@ -65,7 +65,7 @@ def course(tmp_path, monkeypatch):
         monkeypatch.setattr(pytest_live, "_labkit", labkit)
         monkeypatch.setattr(pytest_live, "_cluster_is_up", lambda: cluster)
         arguments = [str(tmp_path), "--rootdir", str(tmp_path), "-p", "pytest_live", "-p", "pytest_notebooks"]
-        arguments += ["--import-mode=importlib", "-p", "no:cacheprovider"]
+        arguments += ["--import-mode=importlib", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'base'}"]
         if not notebooks:
             arguments += ["--ignore", str(tmp_path / "notebooks")]
         status = pytest.main([*arguments, "--nbval-lax", "--nbval-current-env", *options], plugins=[log])
