@@ -196,7 +196,7 @@ def test_whatever_stands_in_it_is_refused_in_words(tmp_path, changed):
 class Here:
     """A source that has everything."""
 
-    name, differences = "packages", ("a chart",)
+    name, origin, differences = "packages", "packages", ("a chart",)
 
     def __init__(self, folder):
         self.folder = folder
