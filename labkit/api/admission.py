@@ -64,9 +64,13 @@ class Kind:
         before: the object that it is to replace; what stays as it is breaks no rule.
         """
         found = list(self._faults(self._own, value, ""))
-        if not any(each.reason in _BLOCKING for each in found):
-            return found + list(self._broken(self._own, value, before, "", rules.Budget()))
-        return [*found, _UNCHECKED] if f'"{_RULES}"' in json.dumps(self._own) else found
+        if any(each.reason in _BLOCKING for each in found):
+            return [*found, _UNCHECKED] if f'"{_RULES}"' in json.dumps(self._own) else found
+        for each in self._broken(self._own, value, before, "", rules.Budget()):
+            found.append(each)
+            if each.message.endswith(rules.SPENT):
+                break
+        return found
 
     def defaulted(self, value: Any) -> Any:
         """An object with what the kind says of the fields that are left out.
