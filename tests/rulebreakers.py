@@ -128,5 +128,5 @@ def body(kind: str, spec: str, name: str = "tried") -> dict[str, Any]:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": yaml.safe_load(spec)}
 
 
-def manifest(kind: str, spec: str) -> str:
-    return json.dumps(body(kind, spec))
+def manifest(kind: str, spec: str, name: str) -> str:
+    return json.dumps(body(kind, spec, name))
