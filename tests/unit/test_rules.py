@@ -204,7 +204,7 @@ def test_a_rule_may_ask_whether_there_was_something_before():
     ("url", "is_one", "scheme"),
     [
         # https://kubernetes.io/docs/reference/using-api/cel/#kubernetes-url-library
-        ("https://user:pass@example.com:80/path?query=val#fragment", True, "https"), ("/absolute-path", True, ""),
+        ("https://user@example.com:80/path?query=val#fragment", True, "https"), ("/absolute-path", True, ""),
         ("https://a:b:c/", False, ""), ("../relative-path", False, ""), ("", False, ""),
         ("OCI://[::1]:5000/x", True, "oci"),
         ("http://a b/", False, ""), ("http://a/%zz", False, ""), ("mailto:a", True, "mailto"), ("a", False, ""),
