@@ -251,6 +251,13 @@ def test_what_cannot_be_evaluated_is_taken_for_kept(rule):
     assert time.monotonic() - began < 1
 
 
+def test_of_too_many_values_as_many_are_looked_at_as_there_may_be():
+    few = {"type": "array", "maxItems": 1, "items": {"type": "string", "pattern": "^b$"}}
+    found = said(few, ["a"] * 100_000)
+    assert [each.partition(" ")[0] for each in found] == ["a:", "a[0]:"]
+    assert found[0] == "a: Too many: 100000: must have at most 1 item"
+
+
 def test_an_object_has_a_second_for_its_rules(monkeypatch):
     monkeypatch.setattr(rules, "PATIENCE", -1.0)
     many = {"type": "array", "items": ruled("self > 0", "integer")}
