@@ -54,7 +54,7 @@ def _tried(state: State, schemas: State, at: float, asked: Asked, found: re.Matc
         return answer(state, at, Asked("GET", asked.path, {}))
     sent = _body(asked)
     if asked.sent == _PROTOBUF:  # of its fields all are known to whoever wrote it so
-        return Answer(201, json.dumps(_after(state, at, asked, Kind("", ""), found, sent)))
+        return Answer(201, json.dumps(_after(state, at, asked, Kind("", ""), found, sent)[1]))
     kind = _kind(state, schemas, found)
     if unknown := kind.unknown(sent):
         version = found["root"].rpartition("/")[2]
@@ -62,28 +62,31 @@ def _tried(state: State, schemas: State, at: float, asked: Asked, found: re.Matc
         fields = ", ".join(f'unknown field "{each}"' for each in unknown)
         raise Refusal(400, "BadRequest", f'{named} in version "{version}" cannot be handled as a {named}: '
                       f"strict decoding error: {fields}")  # fmt: skip
-    after = _after(state, at, asked, kind, found, sent)
-    if _is_defined(state, found) and (faults := kind.faults(after)):
-        raise _invalid(_kind_name(state, found), found, after, faults)
+    before, after = _after(state, at, asked, kind, found, sent)
+    if _is_defined(state, found):
+        after = kind.defaulted(after)
+        if faults := kind.faults(after, before):
+            raise _invalid(_kind_name(state, found), found, after, faults)
     return Answer(201 if asked.method == "POST" else 200, json.dumps(after))
 
 
-def _after(state: State, at: float, asked: Asked, kind: Kind, found: re.Match[str], sent: Any) -> Any:
-    """The object as it would be then."""
+def _after(state: State, at: float, asked: Asked, kind: Kind, found: re.Match[str], sent: Any) -> tuple[Any, Any]:
+    """The object as it is, none where there is none, and as it would be then."""
     name = found["name"] or sent.get("metadata", {}).get("name", "")
     path = asked.path.rstrip("/") + ("" if found["name"] else f"/{name}")
     held = answer(state, at, Asked("GET", path, {}))
     if asked.method == "POST" and held.status == 200:
         raise Refusal(409, "AlreadyExists", f'{of_group(found)} "{name}" already exists')
     if asked.method == "POST":
-        return sent
+        return None, sent
     if held.status != 200:
         raise Refusal(404, "NotFound", f'{of_group(found)} "{name}" not found')
+    before = json.loads(held.text)
     if asked.method == "PUT":
-        return sent
+        return before, sent
     if asked.sent not in _PATCHES:
         raise Refusal(415, "UnsupportedMediaType", f"{RECORDED}, and takes patches as {' and '.join(_PATCHES)}")
-    return kind.patched(json.loads(held.text), sent, strategic=asked.sent == _STRATEGIC)
+    return before, kind.patched(before, sent, strategic=asked.sent == _STRATEGIC)
 
 
 def _body(asked: Asked) -> Any:
@@ -117,7 +120,7 @@ def _is_defined(state: State, found: re.Match[str]) -> bool:
 def _invalid(kind: str, found: re.Match[str], after: Any, faults: Sequence[Fault]) -> Refusal:
     group, name = of_group(found).partition(".")[2], after.get("metadata", {}).get("name", "")
     causes = [{"reason": each.reason, "message": each.message, "field": each.field} for each in faults]
-    said = [f"{each.field}: {each.message}" for each in faults]
+    said = list(dict.fromkeys(f"{each.field}: {each.message}" for each in faults))
     listed = said[0] if len(said) == 1 else f"[{', '.join(said)}]"
     details = {"name": name, "group": group, "kind": kind, "causes": causes}
     return Refusal(422, "Invalid", f'{kind}.{group} "{name}" is invalid: {listed}', details)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
+from rulebreakers import BROKEN, KEPT, manifest
 
 from labkit import backend
 from labkit.api import views
 from labkit.backend.answers import Completed
 from labkit.backend.live import Live
 from labkit.backend.requests import Command
+from labkit.cluster import release
 from labkit.recordings import state
 from labkit.recordings.looking import Looking
 
@@ -120,6 +122,12 @@ def in_any_order(said: tuple[int, str]) -> tuple[int, list[str]]:
     return said[0], sorted(said[1].splitlines())
 
 
+def in_any_order_within(said: tuple[int, str]) -> tuple[int, list[list[str]]]:
+    """And of several objects at once each has a line for all that is wrong with it."""
+    lines = in_any_order(said)[1]
+    return said[0], sorted(sorted(re.split(r"(?:is invalid: \[|, )(?=spec|<nil>)", each.rstrip("]"))) for each in lines)
+
+
 def timed(do: Callable[[], Completed]) -> tuple[Completed, float]:
     began = time.monotonic()
     return do(), time.monotonic() - began
@@ -163,6 +171,31 @@ def test_a_change_that_is_wrong_is_refused_as_the_live_mesh_refuses_it(bookinfo_
              if command not in by_istio and in_any_order(told(played)) != in_any_order(told(live))]  # fmt: skip
     assert len(by_istio) < len(REFUSED) / 4
     assert len(other) <= (1 - ENOUGH) * len(REFUSED), other
+
+
+@pytest.fixture
+def gateway_api(bookinfo_in_the_mesh) -> Iterator[None]:
+    """The kinds of the Gateway API, until the test's end where they were not there."""
+    here = "kubectl get crd httproutes.gateway.networking.k8s.io"
+    definitions, was_here = str(release.gateway_api()), not Live().perform(Command(tuple(here.split()))).returncode
+    for words in (
+        ("apply", "--server-side", "-f", definitions),
+        ("wait", "--for=condition=established", "crd", "--all"),
+    ):
+        assert not Live().perform(Command(("kubectl", *words), timeout=60)).returncode
+    yield
+    if not was_here:
+        Live().perform(Command(("kubectl", "delete", "-f", definitions), timeout=60))
+
+
+def test_a_kinds_own_rules_are_told_as_the_live_mesh_tells_them(gateway_api):
+    looking = Looking()
+    looking.see(state.observe(Live()), backend.unix_time())
+    tries = [manifest(kind, spec, f"tried-{number}") for number, (kind, spec, *_) in enumerate((*BROKEN, *KEPT))]
+    command = Command(("kubectl", "apply", "--dry-run=server", "-f", "-"), stdin="\n---\n".join(tries), timeout=60)
+    live, played = Live().perform(command), looking.answer(command)
+    assert live.stdout.count("created (server dry run)") == len(KEPT)
+    assert in_any_order_within(told(played)) == in_any_order_within(told(live))
 
 
 def test_a_change_that_is_right_is_not_refused(bookinfo_in_the_mesh):
