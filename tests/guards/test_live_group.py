@@ -274,6 +274,25 @@ def test_a_notebook_that_fails_runs_once_more_only_if_asked(course, tmp_path):
     assert course()[0] == course("--retry")[0] == pytest.ExitCode.TESTS_FAILED
 
 
+@pytest.mark.parametrize(
+    ("silent", "usable", "looks"), [(0, True, 1), (2, True, 3), (9, True, pytest_live.LOOKS), (9, False, 1)]
+)
+def test_an_engine_that_was_too_slow_once_is_looked_at_again(monkeypatch, silent, usable, looks):
+    from labkit.cluster import doctor, engine
+
+    asked = []
+
+    def examine() -> list[doctor.Finding]:
+        asked.append("")
+        value, status = ("no answer", "bad") if len(asked) <= silent else ("Docker", "good")
+        return [doctor.Finding("container engine", value, status, "wait")]
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    monkeypatch.setattr(engine, "state", lambda patience: engine.Engine(usable))
+    assert pytest_live._why_not() == ("container engine: no answer (fix: wait)" if looks <= silent else "")
+    assert len(asked) == looks
+
+
 def test_without_an_engine_there_is_no_cluster(monkeypatch):
     from labkit.cluster import kind
     from labkit.errors import LabError
